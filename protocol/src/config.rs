@@ -1,0 +1,286 @@
+//! Every bound and period of the core, with its unit and the source of its default.
+
+use core::time::Duration;
+
+use crate::NetworkId;
+
+/// What kind of node this is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum NodeKind {
+    /// A native process with at least one WebSocket address that anyone can dial.
+    Service,
+    /// A browser tab, or a native process without an address.
+    Client,
+}
+
+/// The core's configuration. Defaults are those of the design; `routing-evidence` in a comment means that the number has
+/// its measurement in `docs/simulation.md`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Config {
+    /// The network this node belongs to.
+    pub network: NetworkId,
+    /// Service or client.
+    pub kind: NodeKind,
+    /// Links and frames.
+    pub link: LinkConfig,
+    /// Routing and rendezvous.
+    pub routing: RoutingConfig,
+    /// Rooms and messages.
+    pub rooms: RoomConfig,
+}
+
+/// Bounds of links.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LinkConfig {
+    /// Largest frame on a carrier, bytes. Both ends must agree; part of the protocol.
+    pub frame_bytes_max: usize,
+    /// Largest message, bytes: a larger one is refused by the sender and closes the link at the receiver.
+    pub message_bytes_max: usize,
+    /// Bytes of partially received messages held per link. Costs that much memory per hostile peer.
+    pub reassembly_bytes_max: usize,
+    /// Bytes of control and small messages queued per link before the link counts as stuck. Bulk payloads are shared
+    /// between links and counted by [`RoomConfig::queued_bytes_max`].
+    pub queue_bytes_max: usize,
+    /// From the carrier's connect to the end of the handshake.
+    pub handshake_timeout: Duration,
+    /// From `Dial` to the carrier's connect.
+    pub dial_timeout: Duration,
+    /// Silence after which a ping is sent, between service nodes.
+    pub ping_service: Duration,
+    /// Silence after which a link is lost, between service nodes.
+    pub silence_service: Duration,
+    /// Silence after which a ping is sent, otherwise.
+    pub ping_client: Duration,
+    /// Silence after which a link is lost, otherwise.
+    pub silence_client: Duration,
+    /// How long a link may hold queued data without any credit.
+    pub stalled_timeout: Duration,
+    /// How long an older link of the same identity may take to prove itself alive.
+    pub probe_timeout: Duration,
+    /// How long a closing link may take to send what is queued.
+    pub drain_timeout: Duration,
+    /// Handshakes in progress on accepted links.
+    pub pending_max: usize,
+    /// Links of any kind. Never exceeded.
+    pub links_max: usize,
+    /// Overlay links (between service nodes) or all links of a client: admission bound.
+    pub overlay_soft: usize,
+    /// Overlay links (between service nodes) or all links of a client: never exceeded.
+    pub overlay_hard: usize,
+    /// Clients that a service node serves.
+    pub clients_max: usize,
+    /// Circuits relayed at a time.
+    pub circuits_relayed_max: usize,
+    /// Credit window of a circuit in one direction, bytes.
+    pub circuit_window_bytes: usize,
+    /// From the first packet of a circuit's set-up to its end.
+    pub circuit_timeout: Duration,
+    /// How long a link without a reason may stay.
+    pub unwanted_grace: Duration,
+}
+
+/// Bounds of routing and rendezvous.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RoutingConfig {
+    /// Leaf set size. Routing-evidence: at least twice the replicas.
+    pub leaf_set: usize,
+    /// Links wanted per k-bucket.
+    pub bucket_links: usize,
+    /// Holders of a claim, the root included.
+    pub replicas: usize,
+    /// Keys per room.
+    pub replica_keys: u8,
+    /// Homes of a client.
+    pub homes: usize,
+    /// Period of the self-lookup.
+    pub self_lookup: Duration,
+    /// Period of the self-lookup while younger than `young`.
+    pub self_lookup_young: Duration,
+    /// Age up to which a node is young.
+    pub young: Duration,
+    /// Age at which a node is ready in any case.
+    pub ready_after: Duration,
+    /// Hops of a routed packet.
+    pub hops_max: usize,
+    /// Time for a hop acknowledgement before the next best hop takes over.
+    pub hop_timeout: Duration,
+    /// Time for an attempt.
+    pub attempt_timeout: Duration,
+    /// Pause before each retry after a negative answer.
+    pub retry_backoff: [Duration; 3],
+    /// Claim lifetime.
+    pub claim_ttl: Duration,
+    /// Claim renewal period, ±10 %.
+    pub republish: Duration,
+    /// Republish of a member that knows nobody else.
+    pub lonely: [Duration; 5],
+    /// Tolerance on wall-clock expiry.
+    pub clock_tolerance: Duration,
+    /// Claims held for one room.
+    pub claims_per_room: usize,
+    /// Claims in one answer.
+    pub claims_per_answer: usize,
+    /// Claims held in all.
+    pub claims_max: usize,
+    /// Period of the claim digest exchange.
+    pub anti_entropy: Duration,
+    /// Delay by which notifications and hellos are coalesced.
+    pub coalesce: Duration,
+    /// Period at which a lost contact is dialled.
+    pub heal_contact: Duration,
+    /// Period at which a bootstrap address is dialled while not linked.
+    pub heal_bootstrap: Duration,
+    /// Shortest and longest pause between dials of a node without any service link.
+    pub offline_retry: (Duration, Duration),
+    /// Service addresses remembered.
+    pub addresses_max: usize,
+    /// Open requests of this node.
+    pub requests_max: usize,
+    /// (request, attempt) pairs remembered to recognise duplicates.
+    pub seen_max: usize,
+}
+
+/// Bounds of rooms.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RoomConfig {
+    /// Rooms joined at a time.
+    pub joined_max: usize,
+    /// Members, this node included, up to which a room is a full mesh.
+    pub mesh_max: usize,
+    /// By when a join is answered.
+    pub join_timeout: Duration,
+    /// From the loss of a member's last link to its report as left.
+    pub suspect_timeout: Duration,
+    /// Pauses between attempts to link a known member: first and largest.
+    pub connect_backoff: (Duration, Duration),
+    /// How long an author keeps its messages for repair.
+    pub retain: Duration,
+    /// Bytes of messages kept for repair per room.
+    pub retain_bytes_max: usize,
+    /// Bytes of own payloads queued in all; beyond, a broadcast is refused.
+    pub queued_bytes_max: usize,
+    /// Message ids remembered per room.
+    pub dedup_max: usize,
+    /// After this a gap in a stream is released.
+    pub gap_timeout: Duration,
+    /// Delay before an announced message is pulled.
+    pub pull_after: Duration,
+    /// Out-of-order messages held per stream.
+    pub reorder_max: usize,
+    /// Streams tracked per author.
+    pub streams_max: usize,
+}
+
+impl Config {
+    /// The defaults of a service node of `network`.
+    #[must_use]
+    pub fn service(network: NetworkId) -> Self {
+        Self {
+            network,
+            kind: NodeKind::Service,
+            link: LinkConfig::service(),
+            routing: RoutingConfig::default(),
+            rooms: RoomConfig::default(),
+        }
+    }
+
+    /// The defaults of a client node of `network`.
+    #[must_use]
+    pub fn client(network: NetworkId) -> Self {
+        Self {
+            network,
+            kind: NodeKind::Client,
+            link: LinkConfig::client(),
+            routing: RoutingConfig::default(),
+            rooms: RoomConfig::default(),
+        }
+    }
+}
+
+impl LinkConfig {
+    fn service() -> Self {
+        Self {
+            frame_bytes_max: 16 * 1024,
+            message_bytes_max: 16 * 1024 * 1024 + 64 * 1024,
+            reassembly_bytes_max: 20 * 1024 * 1024,
+            queue_bytes_max: 256 * 1024,
+            handshake_timeout: Duration::from_secs(5),
+            dial_timeout: Duration::from_secs(5),
+            ping_service: Duration::from_secs(5),
+            silence_service: Duration::from_secs(10),
+            ping_client: Duration::from_secs(15),
+            silence_client: Duration::from_secs(30),
+            stalled_timeout: Duration::from_secs(10),
+            probe_timeout: Duration::from_secs(2),
+            drain_timeout: Duration::from_secs(5),
+            pending_max: 1024,
+            links_max: 10_000,
+            overlay_soft: 64,
+            overlay_hard: 128,
+            clients_max: 4096,
+            circuits_relayed_max: 4096,
+            circuit_window_bytes: 256 * 1024,
+            circuit_timeout: Duration::from_secs(5),
+            unwanted_grace: Duration::from_secs(30),
+        }
+    }
+
+    fn client() -> Self {
+        Self { pending_max: 16, links_max: 256, overlay_soft: 24, overlay_hard: 32, ..Self::service() }
+    }
+}
+
+impl Default for RoutingConfig {
+    fn default() -> Self {
+        Self {
+            leaf_set: 8,
+            bucket_links: 2,
+            replicas: 4,
+            replica_keys: 1,
+            homes: 3,
+            self_lookup: Duration::from_secs(60),
+            self_lookup_young: Duration::from_secs(10),
+            young: Duration::from_secs(60),
+            ready_after: Duration::from_secs(15),
+            hops_max: 16,
+            hop_timeout: Duration::from_millis(500),
+            attempt_timeout: Duration::from_secs(2),
+            retry_backoff: [Duration::from_millis(500), Duration::from_secs(1), Duration::from_secs(2)],
+            claim_ttl: Duration::from_secs(750),
+            republish: Duration::from_secs(300),
+            lonely: [2, 5, 10, 20, 40].map(Duration::from_secs),
+            clock_tolerance: Duration::from_secs(300),
+            claims_per_room: 20,
+            claims_per_answer: 8,
+            claims_max: 100_000,
+            anti_entropy: Duration::from_secs(30),
+            coalesce: Duration::from_millis(500),
+            heal_contact: Duration::from_secs(30),
+            heal_bootstrap: Duration::from_secs(60),
+            offline_retry: (Duration::from_secs(1), Duration::from_secs(15)),
+            addresses_max: 256,
+            requests_max: 4096,
+            seen_max: 16_384,
+        }
+    }
+}
+
+impl Default for RoomConfig {
+    fn default() -> Self {
+        Self {
+            joined_max: 32,
+            mesh_max: 16,
+            join_timeout: Duration::from_secs(12),
+            suspect_timeout: Duration::from_secs(10),
+            connect_backoff: (Duration::from_secs(1), Duration::from_secs(30)),
+            retain: Duration::from_secs(120),
+            retain_bytes_max: 32 * 1024 * 1024,
+            queued_bytes_max: 64 * 1024 * 1024,
+            dedup_max: 4096,
+            gap_timeout: Duration::from_secs(5),
+            pull_after: Duration::from_millis(500),
+            reorder_max: 1024,
+            streams_max: 64,
+        }
+    }
+}

@@ -1,0 +1,1 @@
+//! The ideal provider, for simulations and tests.

@@ -1,0 +1,1 @@
+//! Noise XX by `snow`, with a resolver of ours.

@@ -1,0 +1,162 @@
+//! Identifiers: peers, rooms, links, messages, requests.
+
+use alloc::string::String;
+use core::fmt;
+
+use serde::de::{Error as _, Visitor};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+/// Writes the first four bytes as hex, enough to tell ids apart in a log.
+fn short_hex(bytes: &[u8], f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    bytes.iter().take(4).try_for_each(|byte| write!(f, "{byte:02x}"))
+}
+
+/// Lower-case hexadecimal of `bytes`.
+#[must_use]
+pub fn hex(bytes: &[u8]) -> String {
+    use fmt::Write as _;
+    let mut out = String::with_capacity(bytes.len().saturating_mul(2));
+    for byte in bytes {
+        let _ = write!(out, "{byte:02x}");
+    }
+    out
+}
+
+struct FixedBytes<const N: usize>;
+
+impl<const N: usize> Visitor<'_> for FixedBytes<N> {
+    type Value = [u8; N];
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{N} bytes")
+    }
+
+    fn visit_bytes<E: serde::de::Error>(self, bytes: &[u8]) -> Result<Self::Value, E> {
+        bytes.try_into().map_err(|_| E::invalid_length(bytes.len(), &self))
+    }
+}
+
+/// Serialises a fixed-size byte array through serde's bytes path.
+///
+/// serde's own array support visits each byte as a tuple element, which made postcard several times slower; the price
+/// of this path is one length byte, which is checked.
+pub(crate) mod fixed {
+    use super::{Deserializer, FixedBytes, Serializer};
+
+    pub(crate) fn serialize<S: Serializer, const N: usize>(
+        bytes: &[u8; N],
+        to: S,
+    ) -> Result<S::Ok, S::Error> {
+        to.serialize_bytes(bytes)
+    }
+
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>, const N: usize>(
+        from: D,
+    ) -> Result<[u8; N], D::Error> {
+        from.deserialize_bytes(FixedBytes::<N>)
+    }
+}
+
+macro_rules! id32 {
+    ($(#[$doc:meta])* $name:ident) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+        pub struct $name(pub [u8; 32]);
+
+        impl $name {
+            /// The raw 32 bytes.
+            #[must_use]
+            pub const fn as_bytes(&self) -> &[u8; 32] {
+                &self.0
+            }
+        }
+
+        impl Serialize for $name {
+            fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+                fixed::serialize(&self.0, to)
+            }
+        }
+
+        impl<'de> Deserialize<'de> for $name {
+            fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+                fixed::deserialize(from).map(Self).map_err(D::Error::custom)
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(concat!(stringify!($name), "("))?;
+                short_hex(&self.0, f)?;
+                f.write_str(")")
+            }
+        }
+    };
+}
+
+id32! {
+    /// A node's identity: its Ed25519 public key.
+    ///
+    /// `Display` and `FromStr` use the text form of a libp2p peer id (`12D3KooW…`): base58btc of the identity multihash
+    /// of the protobuf-encoded public key (libp2p specs, `peer-ids/peer-ids.md`).
+    PeerId
+}
+
+id32! {
+    /// A room's place in the key space: SHA-256 of the room's public key.
+    RoomId
+}
+
+id32! {
+    /// A message's id: SHA-256 of its signed header.
+    MessageId
+}
+
+impl fmt::Display for RoomId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&hex(&self.0))
+    }
+}
+
+impl fmt::Display for MessageId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&hex(&self.0))
+    }
+}
+
+macro_rules! id64 {
+    ($(#[$doc:meta])* $name:ident) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
+        pub struct $name(pub u64);
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, concat!(stringify!($name), "({})"), self.0)
+            }
+        }
+    };
+}
+
+id64! {
+    /// A link of one node, minted by the core and never reused.
+    LinkId
+}
+id64! {
+    /// One `Output::Save`, answered by `Input::Saved`.
+    SaveId
+}
+id64! {
+    /// One request of its origin: 64 random bits.
+    RequestId
+}
+
+/// One run of an identity: the boot counter and a random session number.
+///
+/// Instances of one identity are ordered by boot counter, so a restart replaces what came before it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
+pub struct Instance {
+    /// `max(saved + 1, unix_ms)` at start.
+    pub boot: u64,
+    /// Random.
+    pub session: u64,
+}

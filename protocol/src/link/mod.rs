@@ -1,0 +1,1 @@
+//! Links: handshake, framing, fragments under credit, keep-alive.

@@ -1,0 +1,3 @@
+//! The node: one state machine over all layers.
+
+pub(crate) mod api;

@@ -1,0 +1,1 @@
+//! Routing: distances, the table of service nodes, the claims held for rooms.

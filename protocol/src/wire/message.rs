@@ -1,0 +1,498 @@
+//! The messages of the protocol, as plain values. `docs/protocol.md` says who sends what and when.
+//!
+//! Every struct here is encoded by postcard with its fields in this order. Hot messages (routed packets, replies, circuit
+//! data, room messages) have hand-written views over the same format in [`view`](super::view).
+
+use alloc::vec::Vec;
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+use super::bounded::Bounded;
+use crate::crypto::Signature;
+use crate::id::fixed;
+use crate::{Instance, MessageId, PeerId, RequestId, RoomId};
+
+/// Kind numbers of all messages in use, and of those that are planned.
+///
+/// A decoder skips and counts kinds that it does not know.
+pub mod kind {
+    /// Liveness probe.
+    pub const PING: u8 = 1;
+    /// Answer to a probe.
+    pub const PONG: u8 = 2;
+    /// The sender closes the link.
+    pub const GOODBYE: u8 = 3;
+    /// Why the sender keeps the link.
+    pub const REASONS: u8 = 4;
+    /// Who the sender is in the overlay, and whom it knows.
+    pub const HELLO: u8 = 5;
+    /// A request on its way to a key.
+    pub const ROUTED: u8 = 16;
+    /// Acknowledgement of one hop of a request.
+    pub const HOP_ACK: u8 = 17;
+    /// An answer on its way back along the recorded route.
+    pub const REPLY: u8 = 18;
+    /// Claims for a holder to keep.
+    pub const REPLICATE: u8 = 24;
+    /// Digest of the claims held for a room.
+    pub const STORE_DIGEST: u8 = 25;
+    /// A circuit's set-up.
+    pub const CIRCUIT_OPEN: u8 = 32;
+    /// A circuit stands.
+    pub const CIRCUIT_OPENED: u8 = 33;
+    /// A frame inside a circuit.
+    pub const CIRCUIT_DATA: u8 = 34;
+    /// Credit for a circuit.
+    pub const CIRCUIT_CREDIT: u8 = 35;
+    /// A circuit's end.
+    pub const CIRCUIT_RESET: u8 = 36;
+    /// Proof of knowing a room.
+    pub const ROOM_PROOF: u8 = 48;
+    /// A proof is refused.
+    pub const ROOM_REFUSED: u8 = 49;
+    /// Claims of members of a shared room.
+    pub const ROOM_CLAIMS: u8 = 50;
+    /// The sender leaves a room.
+    pub const ROOM_LEAVE: u8 = 51;
+    /// A room message.
+    pub const MESSAGE: u8 = 52;
+    /// Ids of room messages that the sender holds.
+    pub const ANNOUNCE: u8 = 53;
+    /// Request for announced or missing room messages.
+    pub const PULL: u8 = 54;
+    /// Whom the sender pushes its messages to.
+    pub const PUSH_SET: u8 = 55;
+    /// How far the sender has received streams.
+    pub const STREAM_MARKS: u8 = 56;
+    /// First of the kinds reserved for WebRTC signals (64–71).
+    pub const RESERVED_SIGNAL: u8 = 64;
+    /// First of the kinds reserved for presence in large rooms (72–79).
+    pub const RESERVED_PRESENCE: u8 = 72;
+    /// First of the kinds reserved for history (80–87).
+    pub const RESERVED_HISTORY: u8 = 80;
+    /// First of the kinds reserved for invites (88–95).
+    pub const RESERVED_INVITE: u8 = 88;
+    /// First of the kinds reserved for application data of members (96–103).
+    pub const RESERVED_MEMBER_DATA: u8 = 96;
+    /// First of the kinds reserved for iterative queries (104–111).
+    pub const RESERVED_ITERATIVE: u8 = 104;
+    /// First of the kinds reserved for handing out ICE servers (112–119).
+    pub const RESERVED_ICE: u8 = 112;
+    /// First of the kinds free for experiments (240–255).
+    pub const EXPERIMENTAL: u8 = 240;
+}
+
+/// What a routed request asks of whom it reaches.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(u8)]
+pub enum Purpose {
+    /// Claims of a room's members. Payload empty. Answered by [`FindAnswer`].
+    Find = 1,
+    /// Keep a claim. Payload [`Publish`]. Answered by [`PublishAnswer`].
+    Publish = 2,
+    /// The service nodes nearest to the key. Payload empty. Answered by [`NearestAnswer`].
+    Nearest = 3,
+    /// A link to a member, by its home. Payload [`Connect`]. Answered by [`ConnectAnswer`].
+    Connect = 4,
+    /// News of claims for a claimant, by its home. Payload [`Notify`]. Not answered.
+    Notify = 5,
+    /// Withdrawal of a claim. Payload [`Withdraw`]. Answered by an empty [`PublishAnswer`].
+    Withdraw = 6,
+}
+
+/// Link liveness probe; the answer repeats `token`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ping {
+    /// Any number.
+    pub token: u64,
+}
+
+/// The last message on a link.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Goodbye {
+    /// A [`CloseReason`](crate::CloseReason) as number; unknown numbers count as `Closed`.
+    pub reason: u8,
+    /// Home claims of others to turn to (with `Busy` and `Shutdown`).
+    pub referrals: Bounded<Bytes, 8>,
+}
+
+/// Why the sender keeps the link.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reasons {
+    /// Bit set of [`LinkReason`](crate::LinkReason); unknown bits count as reasons.
+    pub mask: u8,
+}
+
+/// The sender's place in the overlay. Sent when a link opens and when something in it changes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hello {
+    /// The sender's location: its primary room.
+    pub location: RoomId,
+    /// Whether the sender takes part in routing.
+    pub ready: bool,
+    /// The sender's own home claim, if it is a service node.
+    pub home: Option<Bytes>,
+    /// Home claims of the linked service nodes nearest to the receiver, and of a few others.
+    pub neighbours: Bounded<Bytes, 16>,
+}
+
+/// Acknowledges one hop of a routed request.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HopAck {
+    /// The request.
+    pub request: RequestId,
+    /// Its attempt.
+    pub attempt: u8,
+    /// Whether the (request, attempt) was seen before, and hence not forwarded.
+    pub seen: bool,
+}
+
+/// Payload of [`Purpose::Publish`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Publish {
+    /// The claim, opaque.
+    pub claim: Bytes,
+    /// First eight bytes of the SHA-256 of each claim of that room that the publisher knows.
+    pub known: Bounded<u64, 32>,
+}
+
+/// Answer to [`Purpose::Find`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FindAnswer {
+    /// Claims, freshest first.
+    pub claims: Bounded<Bytes, 8>,
+}
+
+/// Answer to [`Purpose::Publish`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PublishAnswer {
+    /// Claims of others that the publisher did not name.
+    pub claims: Bounded<Bytes, 8>,
+    /// The newer claim of the publisher itself because of which this one was refused.
+    pub newer: Option<Bytes>,
+    /// Seconds until the next renewal, if the holder wants it later than usual.
+    pub slow_down: u16,
+}
+
+/// Answer to [`Purpose::Nearest`]: the root's own home claim first, then those of its nearest.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NearestAnswer {
+    /// Home claims.
+    pub homes: Bounded<Bytes, 16>,
+}
+
+/// Payload of [`Purpose::Withdraw`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Withdraw {
+    /// The tombstone, opaque.
+    pub tombstone: Bytes,
+}
+
+/// Payload of [`Purpose::Notify`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Notify {
+    /// For whom.
+    pub target: PeerId,
+    /// Claims of others in one of its rooms.
+    pub claims: Bounded<Bytes, 8>,
+}
+
+/// Payload of [`Purpose::Connect`]: a [`ConnectRequest`] and its signature.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Connect {
+    /// postcard of [`ConnectRequest`].
+    pub request: Bytes,
+    /// The origin's signature (kind `connect`).
+    #[serde(with = "fixed")]
+    pub signature: Signature,
+}
+
+/// What the origin of a connect request signs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ConnectRequest {
+    /// The routed request's id.
+    pub id: RequestId,
+    /// Who asks.
+    pub origin: PeerId,
+    /// Who is asked.
+    pub target: PeerId,
+    /// The home through which it is asked.
+    pub home: PeerId,
+    /// The room both are in.
+    pub room: RoomId,
+    /// Wall-clock expiry, milliseconds since the Unix epoch.
+    pub expiry_ms: u64,
+    /// The origin's own claim for that room.
+    pub claim: Bytes,
+    /// The origin's home claim, if it can be dialled.
+    pub home_claim: Option<Bytes>,
+}
+
+/// Answer to [`Purpose::Connect`]: a [`ConnectReply`] and its signature.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ConnectAnswer {
+    /// postcard of [`ConnectReply`]; empty if the target is not here.
+    pub reply: Bytes,
+    /// The target's signature (kind `connect-reply`).
+    #[serde(with = "fixed")]
+    pub signature: Signature,
+    /// The home claim of the target's home, added by the home.
+    pub home: Option<Bytes>,
+}
+
+/// What the target of a connect request signs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ConnectReply {
+    /// The routed request's id.
+    pub id: RequestId,
+    /// Who asked.
+    pub origin: PeerId,
+    /// Who answers.
+    pub target: PeerId,
+    /// SHA-256 of the request.
+    #[serde(with = "fixed")]
+    pub request_hash: [u8; 32],
+    /// Whether the target agrees to a link.
+    pub accept: bool,
+    /// The target's home claim, if it can be dialled.
+    pub home_claim: Option<Bytes>,
+    /// Whether the target dials the origin.
+    pub dials: bool,
+}
+
+/// Claims for a holder to keep, and tombstones.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Replicate {
+    /// Opaque claims.
+    pub claims: Bounded<Bytes, 32>,
+    /// Opaque tombstones.
+    pub tombstones: Bounded<Bytes, 32>,
+}
+
+/// Digest of what the sender holds for one key.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StoreDigest {
+    /// The room.
+    pub room: RoomId,
+    /// The replica index.
+    pub replica: u8,
+    /// First eight bytes of the SHA-256 of each claim and tombstone.
+    pub items: Bounded<u64, 64>,
+    /// Whether the receiver shall answer with its own digest if it differs.
+    pub answer: bool,
+}
+
+/// Sets up a circuit hop by hop.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CircuitOpen {
+    /// The circuit's number on this link, chosen by the sender: even if it opened the link, odd otherwise.
+    pub circuit: u32,
+    /// Who opens the circuit.
+    pub origin: PeerId,
+    /// The nodes still to pass, the target last.
+    pub route: Bounded<PeerId, 16>,
+    /// The room both ends are in.
+    pub room: RoomId,
+    /// Bytes that the receiver may send.
+    pub window: u32,
+}
+
+/// The circuit stands.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CircuitOpened {
+    /// The circuit's number on this link.
+    pub circuit: u32,
+    /// Bytes that the receiver may send.
+    pub window: u32,
+}
+
+/// A frame inside a circuit. In the hot path written and read by hand.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CircuitData {
+    /// The circuit's number on this link.
+    pub circuit: u32,
+    /// The frame.
+    pub frame: Bytes,
+}
+
+/// More credit for a circuit.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CircuitCredit {
+    /// The circuit's number on this link.
+    pub circuit: u32,
+    /// Bytes that the receiver may send in addition.
+    pub bytes: u32,
+}
+
+/// A circuit's end.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CircuitReset {
+    /// The circuit's number on this link.
+    pub circuit: u32,
+    /// A [`CloseReason`](crate::CloseReason) as number.
+    pub reason: u8,
+}
+
+/// Proves that the sender knows a room, before any other room message on that link.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RoomProof {
+    /// The room's public key; its SHA-256 is the room id.
+    #[serde(with = "fixed")]
+    pub room_key: [u8; 32],
+    /// By the room key (kind `room-proof`) over (channel binding, room id, prover, verifier).
+    #[serde(with = "fixed")]
+    pub signature: Signature,
+    /// Whether the receiver shall send its own proof.
+    pub answer: bool,
+    /// The sender's own claim.
+    pub claim: Bytes,
+    /// Where the sender's streams towards the receiver stand.
+    pub streams: Bounded<StreamNext, 64>,
+    /// How far the sender has received the receiver's streams.
+    pub marks: Bounded<StreamMark, 64>,
+}
+
+/// The next sequence number of one stream.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StreamNext {
+    /// The stream.
+    pub stream: u64,
+    /// The number its next message will have.
+    pub next: u64,
+}
+
+/// How far one stream of one author was received.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StreamMark {
+    /// Whose stream.
+    pub author: PeerId,
+    /// The author's instance.
+    pub instance: Instance,
+    /// The stream.
+    pub stream: u64,
+    /// The number expected next: all before it were received.
+    pub next: u64,
+}
+
+/// A proof is refused.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RoomRefused {
+    /// The room.
+    pub room: RoomId,
+    /// Whether the room is full (otherwise: not a member).
+    pub full: bool,
+}
+
+/// Claims of members, exchanged by members on linking and on change.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RoomClaims {
+    /// The room.
+    pub room: RoomId,
+    /// Opaque claims.
+    pub claims: Bounded<Bytes, 32>,
+}
+
+/// The sender leaves a room.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RoomLeave {
+    /// The room.
+    pub room: RoomId,
+}
+
+/// A room message's header: what its author signs, and what its id is the hash of.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Header {
+    /// The room.
+    pub room: RoomId,
+    /// Who wrote it.
+    pub author: PeerId,
+    /// The author's instance.
+    pub instance: Instance,
+    /// The stream: 0 for messages to all, else the first eight bytes of the hash of the sorted recipients.
+    pub stream: u64,
+    /// Counts the stream's messages from 0.
+    pub sequence: u64,
+    /// Recipients in ascending order; empty for all members.
+    pub recipients: Bounded<PeerId, 32>,
+    /// First eight bytes of the hash of the sorted list of those to whom the author pushes; see [`PushSet`].
+    pub push_set: u64,
+    /// SHA-256 of the body.
+    #[serde(with = "fixed")]
+    pub body_hash: [u8; 32],
+    /// Whether the body is a list of sealed copies.
+    pub sealed: bool,
+}
+
+/// A room message. In the hot path written and read by hand.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RoomMessage {
+    /// postcard of [`Header`].
+    pub header: Bytes,
+    /// The author's signature (kind `message`) over the header: 64 bytes, or none where the author sends over its own
+    /// link.
+    pub signature: Bytes,
+    /// The content.
+    pub body: Bytes,
+}
+
+/// Ids of messages that the sender holds and the receiver may lack.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Announce {
+    /// The room.
+    pub room: RoomId,
+    /// The messages.
+    pub messages: Bounded<MessageId, 64>,
+}
+
+/// Asks for messages by id.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pull {
+    /// The room.
+    pub room: RoomId,
+    /// The messages.
+    pub messages: Bounded<MessageId, 64>,
+}
+
+/// To whom the sender pushes its own messages from here on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PushSet {
+    /// The room.
+    pub room: RoomId,
+    /// In ascending order.
+    pub peers: Bounded<PeerId, 64>,
+}
+
+/// How far the sender has received streams; what is missing is sent again by those who hold it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StreamMarks {
+    /// The room.
+    pub room: RoomId,
+    /// The marks.
+    pub marks: Bounded<StreamMark, 64>,
+}
+
+/// The payload of handshake messages 2 and 3.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HandshakePayload {
+    /// The identity key.
+    pub identity: PeerId,
+    /// By the identity key (kind `handshake`) over (role as one byte, static key).
+    #[serde(with = "fixed")]
+    pub signature: Signature,
+    /// Which run of the identity this is.
+    pub instance: Instance,
+    /// Whether the sender is a service node.
+    pub service: bool,
+    /// Tagged extensions; unknown tags are ignored.
+    pub extensions: Bounded<Extension, 16>,
+}
+
+/// A tagged extension of a signed or handshake object.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Extension {
+    /// What it is.
+    pub tag: u32,
+    /// Its content.
+    pub value: Vec<u8>,
+}
