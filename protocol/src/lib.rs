@@ -25,6 +25,7 @@ pub use config::{Config, LinkConfig, NodeKind, RoomConfig, RoutingConfig};
 pub use id::{Instance, LinkId, MessageId, PeerId, RequestId, RoomId, SaveId, hex};
 pub use identity::{Identity, KeyFileError, PeerIdError};
 pub use network::{NetworkId, NetworkIdError};
+pub use node::Node;
 pub use node::api::*;
 pub use room_key::{RoomKey, RoomNameError};
 pub use time::{Duration, Instant};
