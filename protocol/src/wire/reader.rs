@@ -50,10 +50,11 @@ impl<'a> Reader<'a> {
 
     /// Whether an optional value follows.
     pub(crate) fn some(&mut self) -> Result<bool, DecodeError> {
-        self.boolean().map_err(|error| match error {
-            DecodeError::BadBool => DecodeError::BadEnum,
-            error => error,
-        })
+        match self.byte()? {
+            0 => Ok(false),
+            1 => Ok(true),
+            _ => Err(DecodeError::BadEnum),
+        }
     }
 
     /// An unsigned LEB128 integer of at most `bits` bits in its shortest form.
