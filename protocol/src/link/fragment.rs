@@ -321,7 +321,7 @@ mod tests {
         for _ in 0..69 {
             reassembly.handle_frame(&Bytes::from(more(BULK, &[1; 10 * 1024])), &mut out).unwrap();
         }
-        let progress = |received| Arrival::Progress { received: received * 1024, total };
+        let progress = |received: usize| Arrival::Progress { received: received * 1024, total };
         let end = Arrival::Message(Bytes::from(vec![1; total]));
         assert_eq!(out, [progress(10), progress(270), progress(530), end]);
         out.clear();

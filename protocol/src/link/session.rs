@@ -311,11 +311,11 @@ impl Session {
 
     /// Sends a ping at once, unless one is under way: [`SessionEvent::RoundTrip`] answers. No-op unless established.
     pub fn probe(&mut self, now: Instant) {
-        if let State::Established(link) = &mut self.state {
-            if !link.closed {
-                link.keepalive.probe(now);
-                self.watch(now);
-            }
+        if let State::Established(link) = &mut self.state
+            && !link.closed
+        {
+            link.keepalive.probe(now);
+            self.watch(now);
         }
     }
 
@@ -581,15 +581,15 @@ impl Established {
         let capacity = queues.chunk_bytes(room).saturating_add(2 * PROBE_CHUNK_BYTES_MAX).min(room);
         let mut out = Vec::with_capacity(capacity);
         if due {
-            if let Some(token) = self.keepalive.due_pong() {
-                if push_probe(kind::PONG, token, room, &mut out) {
-                    self.keepalive.pong_sent();
-                }
+            if let Some(token) = self.keepalive.due_pong()
+                && push_probe(kind::PONG, token, room, &mut out)
+            {
+                self.keepalive.pong_sent();
             }
-            if let Some(token) = self.keepalive.due_ping() {
-                if push_probe(kind::PING, token, room, &mut out) {
-                    self.keepalive.ping_sent(now);
-                }
+            if let Some(token) = self.keepalive.due_ping()
+                && push_probe(kind::PING, token, room, &mut out)
+            {
+                self.keepalive.ping_sent(now);
             }
         }
         queues.fill(room.saturating_sub(out.len()), &mut out, sent);
