@@ -15,6 +15,7 @@ pub mod link;
 mod network;
 mod node;
 mod room_key;
+pub mod rooms;
 pub mod routing;
 mod time;
 mod timer;
