@@ -28,5 +28,6 @@ pub use identity::{Identity, KeyFileError, PeerIdError};
 pub use network::{NetworkId, NetworkIdError};
 pub use node::Node;
 pub use node::api::*;
+pub use node::snapshot::SnapshotError;
 pub use room_key::{RoomKey, RoomNameError};
 pub use time::{Duration, Instant};
