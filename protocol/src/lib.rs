@@ -27,5 +27,5 @@ pub use identity::{Identity, KeyFileError, PeerIdError};
 pub use network::{NetworkId, NetworkIdError};
 pub use node::Node;
 pub use node::api::*;
-pub use room_key::{RoomKey, RoomNameError};
+pub use room_key::{RoomKey, RoomNameError, passphrase_from_file};
 pub use time::{Duration, Instant};
