@@ -265,7 +265,7 @@ fn base32(text: &str, out: &mut [u8]) -> Option<usize> {
             len = len.saturating_add(1);
         }
     }
-    let rest = pending & ((1 << bits) - 1);
+    let rest = pending & (1_u32 << bits).saturating_sub(1);
     (bits < 5 && rest == 0).then_some(len)
 }
 
@@ -362,8 +362,8 @@ mod tests {
         let line = good.trim();
         let raw = Identity::from_seed(bytes32(SEED)).to_protobuf();
         let encode = |text: &str| BASE64.encode(unhex(text)).into_bytes();
-        let seed = Ok(bytes32(SEED));
-        let cases: [(Vec<u8>, Result<[u8; 32], E>); 25] = [
+        let seed: Result<_, E> = Ok(bytes32(SEED));
+        let cases = [
             (format!("\r\n \t{line}\r\n\n").into_bytes(), seed),
             (line.trim_end_matches('=').to_owned().into_bytes(), seed),
             (encode(&format!("08011260{SEED}{PUBLIC}{PUBLIC}")), seed),
