@@ -131,7 +131,7 @@ impl Node {
         if self.links.len() >= self.config.link.links_max {
             return None;
         }
-        if !self.book.may_dial(address) {
+        if !self.book.allows(address) {
             self.metrics.count(Counter::DialsRefusedByClass);
             return None;
         }
@@ -198,7 +198,8 @@ impl Node {
             link: self.config.link.clone(),
             network: self.config.network.clone(),
             identity: self.identity.clone(),
-            peer_id: self.me,
+            relay_bytes_max: usize::MAX,
+            peer: self.me,
             instance: self.instance,
             service: self.config.kind == NodeKind::Service,
             static_secret: self.static_secret,
@@ -275,7 +276,7 @@ impl Node {
         let Some(session) = self.links.get_mut(&id).and_then(|link| link.session.as_mut()) else {
             return self.metrics.count(Counter::UnknownLink);
         };
-        let events = session.handle_frame(frame, now);
+        let events = session.handle_frame(&frame, now);
         self.dirty.insert(id);
         self.session_events(id, events, now);
     }
@@ -297,15 +298,15 @@ impl Node {
                 SessionEvent::Message(bytes) => self.link_message(id, bytes, now),
                 SessionEvent::Progress { received, total } => {
                     if let Some(from) = self.open_peer(id) {
-                        self.emit(Event::MessageProgress { from, received, total });
+                        self.emit(Event::MessageProgress { from, received: received as u64, total: total as u64 });
                     }
                 }
                 SessionEvent::RoundTrip(rtt) => {
                     if let Some(peer) = self.open_peer(id) {
-                        self.table.set_rtt(peer, rtt);
+                        self.table.measured(peer, rtt);
                     }
                 }
-                SessionEvent::DataDropped => self.metrics.count(Counter::QueueOverflows),
+                SessionEvent::DataDropped { tokens, .. } => self.data_dropped(&tokens, now),
                 SessionEvent::Closed(reason) => self.fail_link(id, reason, now),
             }
         }
@@ -388,7 +389,8 @@ impl Node {
             .get(&older)
             .filter(|link| link.is_open())
             .and_then(|link| link.session.as_ref())
-            .is_some_and(|session| session.last_heard() > asked);
+            .and_then(Session::last_heard)
+            .is_some_and(|heard| heard > asked);
         if alive {
             self.drain_link(id, CloseReason::IdentityInUse, now);
         } else {
@@ -421,7 +423,7 @@ impl Node {
         self.metrics.count(Counter::LinksOpened);
         self.emit(Event::LinkOpened { link: id, peer: peer.id, carrier });
         if let Some((_, address)) = dial {
-            self.book.connected(&address.with_peer(peer.id), now);
+            self.book.connected(&address, peer.id, now);
         }
         self.overlay_linked(id, &peer, now);
         self.members_linked(&peer, now);
@@ -438,7 +440,7 @@ impl Node {
         match (self.config.kind, peer.service) {
             (NodeKind::Service, true) => {
                 let count = overlay();
-                let near = self.table.would_be_leaf(peer.id);
+                let near = self.table.is_leaf(peer.id);
                 let full = count >= config.overlay_hard
                     || (!near && count >= config.overlay_hard.saturating_sub(16))
                     || (!near && !link.outbound && count >= config.overlay_soft);
@@ -548,7 +550,7 @@ impl Node {
             }
         }
         self.admit_rivals(id, now);
-        self.shutdown_progress();
+        self.finish_shutdown();
     }
 
     /// A link that goes may free the identity that another one contests.
@@ -648,7 +650,7 @@ impl Node {
             Some(at) => self.timers.set(Timer::Session(id), at),
             None => self.timers.clear(Timer::Session(id)),
         }
-        if let (LinkState::Draining(reason), true) = (link.state, session.is_idle()) {
+        if let (LinkState::Draining(reason), true) = (link.state, session.is_drained()) {
             self.close_carrier(id, reason, now);
         }
     }

@@ -266,7 +266,8 @@ impl Node {
             }
             (Task::Homes { .. }, _) => self.homes_unanswered(now),
             (Task::SelfLookup, _) => self.looked_up = true,
-            (Task::BucketRefresh | Task::Withdraw, _) => self.shutdown_progress(),
+            (Task::BucketRefresh, _) => {}
+            (Task::Withdraw, _) => self.shutdown_progress(now),
             (Task::Find, _) => self.find_ended(answer, now),
             (Task::Publish { room }, _) => self.publish_ended(*room, &answer, now),
             (Task::Connect { room, peer }, _) => self.connect_ended(*room, *peer, &answer, now),
