@@ -127,10 +127,8 @@ fn a_first_frame_is_judged_by_its_preamble() {
         ("refusal first", with(1, 4), Handshake),
     ];
     for (name, frame, reason) in cases {
-        let answer = match reason {
-            VersionMismatch | WrongNetwork => vec![frame::refused(reason)],
-            _ => vec![],
-        };
+        let answered = [VersionMismatch, WrongNetwork].contains(&reason);
+        let answer = answered.then(|| frame::refused(reason)).into_iter().collect();
         assert_eq!(first_at_responder(&frame), (closed(reason), answer), "{name}");
     }
     for end in 8..good.len() {

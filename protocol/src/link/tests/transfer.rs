@@ -18,10 +18,12 @@ fn numbered(class: Class, number: usize, len: usize) -> Vec<u8> {
 }
 
 fn received(events: &[SessionEvent]) -> Vec<Vec<u8>> {
-    let message = |event: &SessionEvent| match event {
-        SessionEvent::Message(bytes) => Some(bytes.to_vec()),
-        SessionEvent::Progress { .. } => None,
-        other => panic!("unexpected {other:?}"),
+    let message = |event: &SessionEvent| {
+        if let SessionEvent::Message(bytes) = event {
+            return Some(bytes.to_vec());
+        }
+        assert!(matches!(event, SessionEvent::Progress { .. }), "unexpected {event:?}");
+        None
     };
     events.iter().filter_map(message).collect()
 }
