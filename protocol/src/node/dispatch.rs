@@ -2,9 +2,9 @@
 
 use bytes::Bytes;
 
+use super::Node;
 use super::clock::Timer;
 use super::metrics::Counter;
-use super::Node;
 use crate::wire::{DecodeError, Message};
 use crate::{Instant, LinkId};
 

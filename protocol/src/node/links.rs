@@ -4,12 +4,13 @@ use alloc::vec::Vec;
 
 use bytes::Bytes;
 
+use super::Node;
 use super::api::{
-    Carrier, CloseReason, DialError, Disconnect, Event, LinkLimit, LinkReason, LinkReasons, Origin, Output, Target,
+    Carrier, CloseReason, DialError, Disconnect, Event, LinkLimit, LinkReason, LinkReasons, Origin, Output,
+    Target,
 };
 use super::clock::Timer;
 use super::metrics::Counter;
-use super::Node;
 use crate::crypto::Role;
 use crate::link::{Class, Outgoing, Peer, Sent, Session, SessionConfig, SessionEvent};
 use crate::wire::message::{Goodbye, Reasons};
@@ -158,7 +159,8 @@ impl Node {
         if self.shutting_down {
             return Err(LinkLimit::ShuttingDown);
         }
-        let pending = self.links.values().filter(|link| !link.outbound && link.state == LinkState::Handshaking);
+        let pending =
+            self.links.values().filter(|link| !link.outbound && link.state == LinkState::Handshaking);
         let limit = if self.links.len() >= self.config.link.links_max {
             Some(LinkLimit::Links)
         } else if pending.count() >= self.config.link.pending_max {
@@ -253,18 +255,18 @@ impl Node {
         self.forget_link(id, reason, now);
     }
 
-    pub(super) fn link_writable(&mut self, id: LinkId, bytes: usize, now: Instant) {
+    pub(super) fn link_writable(&mut self, id: LinkId, bytes: usize) {
         match self.links.get_mut(&id).and_then(|link| link.session.as_mut()) {
             Some(session) => {
-                session.grant(bytes, now);
+                session.grant(bytes);
                 self.dirty.insert(id);
             }
-            None => self.early_credit(id, bytes),
+            None => self.early_credit(id),
         }
     }
 
     /// Credit that comes before `Connected` is a driver's mistake, but harmless.
-    fn early_credit(&mut self, id: LinkId, _bytes: usize) {
+    fn early_credit(&mut self, id: LinkId) {
         if !self.links.contains_key(&id) {
             self.metrics.count(Counter::UnknownLink);
         }
@@ -298,7 +300,11 @@ impl Node {
                 SessionEvent::Message(bytes) => self.link_message(id, bytes, now),
                 SessionEvent::Progress { received, total } => {
                     if let Some(from) = self.open_peer(id) {
-                        self.emit(Event::MessageProgress { from, received: received as u64, total: total as u64 });
+                        self.emit(Event::MessageProgress {
+                            from,
+                            received: received as u64,
+                            total: total as u64,
+                        });
                     }
                 }
                 SessionEvent::RoundTrip(rtt) => {
@@ -371,7 +377,8 @@ impl Node {
     /// The newer link takes the place of the older one, which drains. Members are the same; rooms are proved anew, since
     /// a proof is bound to its link.
     fn replace_link(&mut self, older: LinkId, newer: LinkId, now: Instant) {
-        let Some(peer) = self.links.get(&newer).and_then(|link| link.peer.as_ref()).map(|peer| peer.id) else {
+        let Some(peer) = self.links.get(&newer).and_then(|link| link.peer.as_ref()).map(|peer| peer.id)
+        else {
             return;
         };
         self.peers.remove(&peer);
@@ -529,7 +536,9 @@ impl Node {
             self.link_unused(id, reason, now);
         }
         let Some(link) = self.links.remove(&id) else { return };
-        for timer in [Timer::Session(id), Timer::Dial(id), Timer::Probe(id), Timer::Drain(id), Timer::Circuit(id)] {
+        for timer in
+            [Timer::Session(id), Timer::Dial(id), Timer::Probe(id), Timer::Drain(id), Timer::Circuit(id)]
+        {
             self.timers.clear(timer);
         }
         self.dirty.remove(&id);
@@ -555,7 +564,8 @@ impl Node {
 
     /// A link that goes may free the identity that another one contests.
     fn admit_rivals(&mut self, gone: LinkId, now: Instant) {
-        let rival = self.links.iter().find(|(_, link)| link.state == LinkState::Contested(gone)).map(|(id, _)| *id);
+        let rival =
+            self.links.iter().find(|(_, link)| link.state == LinkState::Contested(gone)).map(|(id, _)| *id);
         if let Some(rival) = rival {
             self.admit_contested(rival, now);
         }
@@ -591,7 +601,9 @@ impl Node {
 
     /// Queues a message; a link whose control queue overflows is not reading and is closed.
     pub(super) fn queue(&mut self, id: LinkId, class: Class, message: Outgoing, now: Instant) -> bool {
-        let Some(session) = self.links.get_mut(&id).and_then(|link| link.session.as_mut()) else { return false };
+        let Some(session) = self.links.get_mut(&id).and_then(|link| link.session.as_mut()) else {
+            return false;
+        };
         self.dirty.insert(id);
         if session.queue(class, message, now).is_ok() {
             return true;
