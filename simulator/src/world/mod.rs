@@ -40,6 +40,8 @@ use crate::trace::{Mark, Trace};
 
 mod carrier;
 mod passage;
+#[cfg(test)]
+mod passage_tests;
 mod raw;
 
 use carrier::{CarrierId, Carriers, Parcel, Side};

@@ -44,7 +44,7 @@ impl Simulation {
         }
     }
 
-    fn perform(&mut self, node: u32, output: Output) {
+    pub(super) fn perform(&mut self, node: u32, output: Output) {
         match output {
             Output::Dial(link, Target::WebSocket(address)) => self.dial(node, link, &address),
             Output::Send(link, frame) => self.send(node, link, frame),
