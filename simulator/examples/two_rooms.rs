@@ -43,15 +43,11 @@ fn main() {
     sim.run_until(Instant::from_secs(90));
 
     for told in sim.take_events() {
-        match &told.event {
-            Event::RoomJoined { room, outcome } => {
-                println!("{:?} node {} joined {room:?}: {outcome:?}", told.at, told.node.0);
-            }
-            Event::Message(message) => {
-                let text = String::from_utf8_lossy(&message.payload);
-                println!("{:?} node {} hears in {:?}: {text}", told.at, told.node.0, message.room);
-            }
-            _ => {}
+        if let Event::RoomJoined { room, outcome } = &told.event {
+            println!("{:?} node {} joined {room:?}: {outcome:?}", told.at, told.node.0);
+        } else if let Event::Message(message) = &told.event {
+            let text = String::from_utf8_lossy(&message.payload);
+            println!("{:?} node {} hears in {:?}: {text}", told.at, told.node.0, message.room);
         }
     }
     println!("{} events, trace {}", sim.event_count(), sim.trace_hash());

@@ -5,6 +5,7 @@ use bytes::Bytes;
 use crate::{Address, Deadline, Instant, LinkId, MessageId, PeerId, RequestId, RoomId, RoomKey};
 
 pub(crate) mod api;
+pub(crate) mod snapshot;
 
 use api::{
     BroadcastError, Input, JoinError, LinkLimit, LinkView, Origin, Output, Recipients, RoomError, RoomView,
