@@ -330,7 +330,6 @@ impl Oracle {
             Event::MessageProgress { .. }
             | Event::SendProgress { .. }
             | Event::RoomWritable { .. }
-            | Event::RoomMerged { .. }
             | Event::PrimaryChanged { .. }
             | Event::LinkOpened { .. }
             | Event::LinkClosed { .. }

@@ -8,11 +8,11 @@ use alloc::vec::Vec;
 
 use bytes::Bytes;
 
+use super::Node;
 use super::api::CloseReason;
 use super::clock::Timer;
 use super::links::{Link, LinkCarrier, LinkState};
 use super::metrics::Counter;
-use super::Node;
 use crate::crypto::Role;
 use crate::link::{Class, Outgoing, Sent};
 use crate::wire::message::{CircuitCredit, CircuitOpen, CircuitOpened, CircuitReset};
@@ -40,7 +40,7 @@ pub(super) enum CircuitEnd {
 #[derive(Clone, Debug)]
 pub(super) struct RelayEnd {
     /// The other side.
-    other: CircuitKey,
+    pub(super) other: CircuitKey,
     /// Frames that wait for credit of the other side.
     queue: VecDeque<Bytes>,
     /// Bytes that may be sent to the other side.
@@ -112,7 +112,9 @@ impl Node {
 
     pub(super) fn handle_circuit_open(&mut self, id: LinkId, open: &CircuitOpen, now: Instant) {
         let key = (id, open.circuit);
-        let Some(link) = self.links.get(&id).filter(|link| link.carrier == LinkCarrier::WebSocket) else { return };
+        let Some(link) = self.links.get(&id).filter(|link| link.carrier == LinkCarrier::WebSocket) else {
+            return;
+        };
         let parity = open.circuit % 2 == u32::from(link.outbound);
         if !parity || self.circuits.contains_key(&key) {
             self.metrics.count(Counter::CircuitViolations);
@@ -140,7 +142,7 @@ impl Node {
         let id = self.mint_link();
         let mut link = Link::new(LinkCarrier::Circuit { via: key.0, number: key.1 }, false, now);
         let mut session = self.session(Role::Responder, Some(open.origin), link.carrier, now);
-        session.grant(open.window as usize, now);
+        session.grant(open.window as usize);
         link.session = Some(session);
         link.state = LinkState::Handshaking;
         self.links.insert(id, link);
@@ -177,15 +179,27 @@ impl Node {
         let other = (via, number);
         let window = self.config.link.circuit_window_bytes;
         let end = |other: CircuitKey, credit: usize, window: usize| {
-            CircuitEnd::Relay(RelayEnd { other, queue: VecDeque::new(), credit, window, owed: 0, closing: None })
+            CircuitEnd::Relay(RelayEnd {
+                other,
+                queue: VecDeque::new(),
+                credit,
+                window,
+                owed: 0,
+                closing: None,
+            })
         };
         // What comes from the opener waits for the target's window; what comes from the target goes on at once.
         self.circuits.insert(key, end(other, 0, 0));
         self.circuits.insert(other, end(key, open.window as usize, window));
         self.add_circuit(key.0);
         self.metrics.count(Counter::CircuitsRelayed);
-        let onward =
-            CircuitOpen { circuit: number, origin: open.origin, route: rest, room: open.room, window: self.window() };
+        let onward = CircuitOpen {
+            circuit: number,
+            origin: open.origin,
+            route: rest,
+            room: open.room,
+            window: self.window(),
+        };
         self.send(via, &Message::CircuitOpen(onward), now);
     }
 
@@ -195,7 +209,7 @@ impl Node {
                 let link = *link;
                 self.metrics.count(Counter::CircuitsOpened);
                 self.link_connected(link, now);
-                return self.link_writable(link, opened.window as usize, now);
+                return self.link_writable(link, opened.window as usize);
             }
             Some(CircuitEnd::Relay(end)) => end.other,
             None => return self.metrics.count(Counter::CircuitViolations),
@@ -282,7 +296,7 @@ impl Node {
         let other = match self.circuits.get(&(id, credit.circuit)) {
             Some(CircuitEnd::Endpoint { link, .. }) => {
                 let link = *link;
-                return self.link_writable(link, credit.bytes as usize, now);
+                return self.link_writable(link, credit.bytes as usize);
             }
             Some(CircuitEnd::Relay(end)) => end.other,
             None => return,
@@ -345,11 +359,8 @@ impl Node {
 
     /// A link is gone: circuits over it break, and the circuit that it was is forgotten.
     pub(super) fn forget_circuits(&mut self, gone: LinkId, now: Instant) {
-        let over: Vec<(CircuitKey, CircuitEnd)> = self
-            .circuits
-            .range((gone, 0)..=(gone, u32::MAX))
-            .map(|(key, end)| (*key, end.clone()))
-            .collect();
+        let over: Vec<(CircuitKey, CircuitEnd)> =
+            self.circuits.range((gone, 0)..=(gone, u32::MAX)).map(|(key, end)| (*key, end.clone())).collect();
         for (key, end) in over {
             self.remove_circuit(key);
             match end {
@@ -379,7 +390,8 @@ impl Node {
     /// Part of a queued message was handed over.
     pub(super) fn handle_sent(&mut self, _id: LinkId, sent: Sent, now: Instant) {
         let done = sent.sent >= sent.total;
-        let token = if done { self.tokens.remove(&sent.token) } else { self.tokens.get(&sent.token).copied() };
+        let token =
+            if done { self.tokens.remove(&sent.token) } else { self.tokens.get(&sent.token).copied() };
         match token {
             Some(SendToken::Relayed { from, bytes }) if done => {
                 if let Some(CircuitEnd::Relay(end)) = self.circuits.get_mut(&from) {
@@ -387,8 +399,25 @@ impl Node {
                 }
                 self.grant_owed(from, now);
             }
-            Some(SendToken::Room { room, message, to, .. }) => self.room_message_sent(room, message, to, sent, now),
+            Some(SendToken::Room { room, message, to, .. }) => {
+                self.room_message_sent(room, message, to, sent, now)
+            }
             Some(SendToken::Relayed { .. }) | None => {}
+        }
+    }
+
+    /// A peer does not read: its session dropped queued data.
+    pub(super) fn data_dropped(&mut self, tokens: &[u64], now: Instant) {
+        self.metrics.count(Counter::QueueOverflows);
+        for token in tokens {
+            match self.tokens.remove(token) {
+                // A relay never drops a frame: the circuit breaks instead.
+                Some(SendToken::Relayed { from, .. }) => {
+                    self.break_circuit(from, CloseReason::SlowReader, now)
+                }
+                Some(SendToken::Room { room, message, .. }) => self.room_message_dropped(room, message, now),
+                None => {}
+            }
         }
     }
 

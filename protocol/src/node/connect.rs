@@ -4,13 +4,13 @@ use alloc::vec::Vec;
 
 use bytes::Bytes;
 
+use super::Node;
 use super::clock::Timer;
 use super::links::DialFor;
 use super::metrics::Counter;
-use super::requests::{Answer, Content, Task};
-use super::Node;
+use super::requests::{Answer, Content, Request, Task};
 use crate::crypto::{sha256, signing_input};
-use crate::routing::home_id;
+use crate::routing::key::home_id;
 use crate::wire::message::{Connect, ConnectAnswer, ConnectReply, ConnectRequest, Purpose};
 use crate::wire::{Routed, decode_body, encode_body};
 use crate::{Duration, Instant, PeerId, RoomId};
@@ -65,16 +65,19 @@ impl Node {
         let signature = self.sign("connect", &request);
         let payload = Bytes::from(encode_body(&Connect { request: Bytes::from(request), signature }));
         self.connecting.insert(peer);
-        self.request_as(
-            id,
-            Task::Connect { room, peer },
-            Purpose::Connect,
-            home_id(home),
-            Some(peer),
+        let request = Request {
+            task: Task::Connect { room, peer },
+            purpose: Purpose::Connect,
+            key: home_id(home),
+            target: Some(peer),
             payload,
-            None,
-            now,
-        );
+            started: now,
+            attempt: 0,
+            avoid_first: Vec::new(),
+            exclude: Vec::new(),
+            through: None,
+        };
+        self.start_request(id, request, now);
     }
 
     pub(super) fn sign(&self, kind: &str, body: &[u8]) -> [u8; 64] {
@@ -96,8 +99,10 @@ impl Node {
         let mut dials = false;
         if member {
             self.learn_claims(core::slice::from_ref(&request.claim), now);
-            let origin_home =
-                request.home_claim.as_ref().and_then(|claim| self.learn_home(claim, Some(request.origin), now));
+            let origin_home = request
+                .home_claim
+                .as_ref()
+                .and_then(|claim| self.learn_home(claim, Some(request.origin), now));
             if !self.is_service() && origin_home == Some(request.origin) {
                 if let Some(address) = self.address_of(request.origin) {
                     dials = self.dial(&address, DialFor::Room, now).is_some()
@@ -132,8 +137,9 @@ impl Node {
             && request.expiry_ms <= self.unix_ms.saturating_add(tolerance + CONNECT_TTL.as_millis() as u64);
         let named = request.target == self.me
             && request.id == packet.request
-            && packet.route.first() == Some(&request.origin);
-        if !named || !current || !self.verify("connect", request.origin, &connect.request, &connect.signature) {
+            && packet.route.get(0) == Some(request.origin);
+        if !named || !current || !self.verify("connect", request.origin, &connect.request, &connect.signature)
+        {
             return None;
         }
         let claim = self.checked_claim(&request.claim, now)?;
@@ -191,7 +197,9 @@ impl Node {
         let rooms: Vec<RoomId> = self.rooms.keys().copied().collect();
         for room in rooms {
             let Some(state) = self.rooms.get_mut(&room) else { continue };
-            let Some(member) = state.members.get_mut(&peer).filter(|member| member.link.is_none()) else { continue };
+            let Some(member) = state.members.get_mut(&peer).filter(|member| member.link.is_none()) else {
+                continue;
+            };
             // Through each home at once, then with a pause that doubles.
             let homes = u32::try_from(member.claim.homes().len()).unwrap_or(1).max(1);
             let round = member.tries / homes;

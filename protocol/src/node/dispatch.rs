@@ -2,9 +2,9 @@
 
 use bytes::Bytes;
 
+use super::Node;
 use super::clock::Timer;
 use super::metrics::Counter;
-use super::Node;
 use crate::wire::{DecodeError, Message};
 use crate::{Instant, LinkId};
 
@@ -78,7 +78,7 @@ impl Node {
             Timer::Suspect(room, peer) => self.suspect_timeout(room, peer, now),
             Timer::Gossip(room) => self.gossip(room, now),
             Timer::Streams(room) => self.streams_due(room, now),
-            Timer::Shutdown => self.shutdown_ended(),
+            Timer::Shutdown => self.shutdown_due(now),
         }
     }
 }

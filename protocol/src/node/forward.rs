@@ -1,15 +1,16 @@
 //! Routed packets on their way: hop by hop towards a key, acknowledged, and back along the recorded route.
 
+use alloc::collections::{BTreeSet, VecDeque};
 use alloc::vec::Vec;
 
 use bytes::Bytes;
 
+use super::Node;
 use super::clock::Timer;
 use super::metrics::Counter;
-use super::Node;
 use crate::link::Class;
 use crate::wire::message::{HopAck, Purpose};
-use crate::wire::{Message, Reply, Routed};
+use crate::wire::{Message, PeerIds, Reply, Routed, RttsMs};
 use crate::{Duration, Instant, LinkId, PeerId, RequestId};
 
 /// A packet that was sent on and is not yet acknowledged by the next hop.
@@ -20,6 +21,34 @@ pub(super) struct PendingHop {
     tried: Vec<PeerId>,
     /// First hops of earlier attempts, which the origin avoids.
     avoid: Vec<PeerId>,
+}
+
+/// The (request, attempt) pairs that passed, first in, first out.
+#[derive(Clone, Debug)]
+pub(super) struct Seen {
+    most: usize,
+    pairs: BTreeSet<(RequestId, u8)>,
+    order: VecDeque<(RequestId, u8)>,
+}
+
+impl Seen {
+    pub(super) const fn new(most: usize) -> Self {
+        Self { most, pairs: BTreeSet::new(), order: VecDeque::new() }
+    }
+
+    /// Takes note of a pair; `false` if it was there.
+    fn insert(&mut self, pair: (RequestId, u8)) -> bool {
+        if !self.pairs.insert(pair) {
+            return false;
+        }
+        self.order.push_back(pair);
+        if self.order.len() > self.most {
+            if let Some(oldest) = self.order.pop_front() {
+                self.pairs.remove(&oldest);
+            }
+        }
+        true
+    }
 }
 
 impl Node {
@@ -33,28 +62,18 @@ impl Node {
         now: Instant,
     ) -> Option<PeerId> {
         if let Some(through) = through.filter(|peer| self.peers.contains_key(peer)) {
-            self.send_hop(packet, through, PendingHop::new, avoid, now);
+            self.transmit(PendingHop { packet, tried: Vec::new(), avoid: avoid.to_vec() }, through, now);
             return Some(through);
         }
         self.forward_or_end(packet, Vec::new(), avoid.to_vec(), now)
     }
 
-    fn send_hop(
-        &mut self,
-        packet: Routed,
-        next: PeerId,
-        pending: impl FnOnce(Routed, Vec<PeerId>, Vec<PeerId>) -> PendingHop,
-        avoid: &[PeerId],
-        now: Instant,
-    ) {
-        let hop = pending(packet, Vec::new(), avoid.to_vec());
-        self.transmit(hop, next, now);
-    }
-
     /// Sends a pending packet to `next` and waits for its acknowledgement.
     fn transmit(&mut self, mut hop: PendingHop, next: PeerId, now: Instant) {
         let Some(&link) = self.peers.get(&next) else { return };
-        let bytes = hop.packet.forward(self.me);
+        let Ok(bytes) = hop.packet.forward(self.me) else {
+            return self.metrics.count(Counter::RoutedTooLong);
+        };
         self.send_bytes(link, Class::Control, bytes, now);
         hop.tried.push(next);
         let key = (hop.packet.request, hop.packet.attempt);
@@ -114,8 +133,8 @@ impl Node {
         let unfit = |peer: PeerId| {
             peer == self.me
                 || tried.contains(&peer)
-                || packet.exclude.contains(&peer)
-                || packet.route.contains(&peer)
+                || packet.exclude.contains(peer)
+                || packet.route.contains(peer)
         };
         if let Some(target) = packet.target {
             if self.peers.contains_key(&target) && !unfit(target) {
@@ -124,7 +143,8 @@ impl Node {
         }
         if !self.is_service() {
             let pick = |skip_avoided: bool| {
-                self.table.first_hop(&packet.key, |peer| unfit(peer) || (skip_avoided && avoid.contains(&peer)))
+                self.table
+                    .first_hop(&packet.key, |peer| unfit(peer) || (skip_avoided && avoid.contains(&peer)))
             };
             return if at_origin { pick(true).or_else(|| pick(false)) } else { None };
         }
@@ -140,11 +160,11 @@ impl Node {
     /// A routed packet arrived.
     pub(super) fn handle_routed(&mut self, id: LinkId, packet: Routed, now: Instant) {
         let Some(peer) = self.open_peer(id) else { return };
-        if packet.route.last() != Some(&peer) {
+        if packet.route.iter().next_back() != Some(peer) {
             return self.metrics.count(Counter::RoutedForged);
         }
         let key = (packet.request, packet.attempt);
-        let seen = packet.route.contains(&self.me) || !self.seen.insert(key);
+        let seen = packet.route.contains(self.me) || !self.seen.insert(key);
         let ack = HopAck { request: packet.request, attempt: packet.attempt, seen };
         self.send(id, &Message::HopAck(ack), now);
         if seen {
@@ -176,7 +196,7 @@ impl Node {
                 false
             }
             Purpose::Find if !packet.to_root => {
-                let claims = self.claims_for(packet);
+                let claims = self.claims_for(packet, now);
                 if claims.is_empty() {
                     return false;
                 }
@@ -211,8 +231,12 @@ impl Node {
 
     /// Packets that wait for a peer whose link is gone go on by another one at once.
     pub(super) fn hops_unlinked(&mut self, peer: PeerId, now: Instant) {
-        let waiting: Vec<(RequestId, u8)> =
-            self.hops.iter().filter(|(_, hop)| hop.tried.last() == Some(&peer)).map(|(key, _)| *key).collect();
+        let waiting: Vec<(RequestId, u8)> = self
+            .hops
+            .iter()
+            .filter(|(_, hop)| hop.tried.last() == Some(&peer))
+            .map(|(key, _)| *key)
+            .collect();
         for (request, attempt) in waiting {
             self.timers.clear(Timer::Hop(request, attempt));
             if let Some(hop) = self.hops.remove(&(request, attempt)) {
@@ -223,9 +247,12 @@ impl Node {
 
     /// Answers a packet: the reply travels back along the route.
     pub(super) fn reply(&mut self, packet: &Routed, payload: Vec<u8>, now: Instant) {
-        let mut route = packet.route.clone();
+        let mut route = packet.route.to_vec();
+        let at = route.len();
         route.push(self.me);
-        let at = route.len().saturating_sub(1);
+        let Ok(route) = PeerIds::new(&route) else {
+            return self.metrics.count(Counter::RepliesUndeliverable);
+        };
         let reply = Reply {
             purpose: packet.purpose,
             attempt: packet.attempt,
@@ -233,7 +260,7 @@ impl Node {
             at: u8::try_from(at).unwrap_or(u8::MAX),
             route,
             services: 0,
-            rtts_ms: Vec::new(),
+            rtts_ms: RttsMs::default(),
             payload: Bytes::from(payload),
         };
         self.pass_back(reply, now);
@@ -250,11 +277,12 @@ impl Node {
         }
         // The nearest to the origin comes first: a route is shortened where this node is linked to an earlier hop.
         for earlier in 0..at {
-            let Some(peer) = reply.route.get(earlier).copied() else { continue };
+            let Some(peer) = reply.route.get(earlier) else { continue };
             let Some(&link) = self.peers.get(&peer) else { continue };
             // Only service nodes forward, so the hops passed over are service nodes.
             for passed in earlier.saturating_add(1)..at {
-                reply.services |= u32::try_from(passed).ok().and_then(|bit| 1_u32.checked_shl(bit)).unwrap_or(0);
+                reply.services |=
+                    u32::try_from(passed).ok().and_then(|bit| 1_u32.checked_shl(bit)).unwrap_or(0);
             }
             reply.at = u8::try_from(earlier).unwrap_or(u8::MAX);
             self.metrics.count(Counter::RepliesForwarded);
@@ -267,28 +295,22 @@ impl Node {
     pub(super) fn handle_reply(&mut self, id: LinkId, mut reply: Reply, now: Instant) {
         let Some(peer) = self.open_peer(id) else { return };
         let at = usize::from(reply.at);
-        let from = reply.route.iter().position(|hop| *hop == peer);
-        let valid = reply.route.get(at) == Some(&self.me) && from.is_some_and(|from| from > at);
+        let from = reply.route.position(peer);
+        let valid = reply.route.get(at) == Some(self.me) && from.is_some_and(|from| from > at);
         if !valid {
             return self.metrics.count(Counter::RepliesInvalid);
         }
         let rtt = self.rtt_of(peer).map_or(0, |rtt| u16::try_from(rtt.as_millis()).unwrap_or(u16::MAX));
         let wanted = reply.route.len().saturating_sub(1).saturating_sub(at);
         // Hops that were skipped on the way back have no time of their own.
-        while reply.rtts_ms.len().saturating_add(1) < wanted {
-            reply.rtts_ms.push(0);
-        }
-        reply.rtts_ms.push(rtt);
+        let mut rtts = reply.rtts_ms.as_slice().to_vec();
+        rtts.resize(wanted.saturating_sub(1), 0);
+        rtts.push(rtt);
+        reply.rtts_ms = RttsMs::new(&rtts).unwrap_or_default();
         self.table.clear_suspect(peer);
         if let Some(home) = (reply.purpose == Purpose::Connect).then_some(peer) {
             self.add_home_claim(&mut reply, home);
         }
         self.pass_back(reply, now);
-    }
-}
-
-impl PendingHop {
-    fn new(packet: Routed, tried: Vec<PeerId>, avoid: Vec<PeerId>) -> Self {
-        Self { packet, tried, avoid }
     }
 }

@@ -1,10 +1,13 @@
 //! Claims held for rooms: hand-over to who belongs nearer, digests, expiry.
 
+use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
 
+use super::Node;
 use super::clock::Timer;
 use super::metrics::Counter;
-use super::Node;
+use crate::routing::key::replica_key;
+use crate::routing::store::Copies;
 use crate::wire::message::{Replicate, StoreDigest};
 use crate::wire::{Bounded, Message};
 use crate::{Instant, LinkId, PeerId, RoomId};
@@ -42,20 +45,22 @@ impl Node {
     /// just entered the nearest holders. Keys for which many are nearer are dropped.
     pub(super) fn hand_over(&mut self, now: Instant) {
         let replicas = self.config.routing.replicas;
-        for room in self.store.rooms() {
-            let nearest = self.table.nearest_ready(&room, replicas);
-            let rank = self.table.rank(&room, &self.home_room);
+        let slots: Vec<(RoomId, u8)> = self.store.rooms().collect();
+        for slot in slots {
+            let key = replica_key(&slot.0, slot.1);
+            let nearest = self.table.nearest_ready(&key, replicas);
+            let rank = self.table.ready_rank(&key, &self.home_room);
             let keep = replicas.saturating_sub(usize::from(rank < replicas));
             let holders: Vec<PeerId> = nearest.into_iter().take(keep).collect();
-            let old = self.holders.insert(room, holders.clone()).unwrap_or_default();
+            let old = self.holders.insert(slot, holders.clone()).unwrap_or_default();
             if rank < 2 {
                 for entrant in holders.iter().filter(|peer| !old.contains(peer)) {
-                    self.copy_to(room, None, *entrant, now);
+                    self.copy_to(slot, None, *entrant, now);
                 }
             }
             if rank >= replicas.saturating_mul(2) {
-                self.store.drop_room(room);
-                self.holders.remove(&room);
+                self.store.drop_room(slot.0, slot.1);
+                self.holders.remove(&slot);
             }
         }
     }
@@ -65,22 +70,25 @@ impl Node {
         let period = self.random.jittered(self.config.routing.anti_entropy);
         self.timers.set(Timer::AntiEntropy, now + period);
         let replicas = self.config.routing.replicas;
-        for room in self.store.rooms() {
-            let rank = self.table.rank(&room, &self.home_room);
+        let slots: Vec<(RoomId, u8)> = self.store.rooms().collect();
+        for slot in slots {
+            let key = replica_key(&slot.0, slot.1);
+            let rank = self.table.ready_rank(&key, &self.home_room);
             let partners = match rank {
-                0 => self.table.nearest_ready(&room, replicas.saturating_sub(1)),
-                rank if rank < replicas => self.table.nearest_ready(&room, 1),
+                0 => self.table.nearest_ready(&key, replicas.saturating_sub(1)),
+                rank if rank < replicas => self.table.nearest_ready(&key, 1),
                 _ => Vec::new(),
             };
             for partner in partners {
-                self.send_digest(room, partner, true, now);
+                self.send_digest(slot, partner, true, now);
             }
         }
     }
 
-    fn send_digest(&mut self, room: RoomId, partner: PeerId, answer: bool, now: Instant) {
-        let items = Bounded::truncated(self.store.digest(room));
-        self.send_to(partner, &Message::StoreDigest(StoreDigest { room, replica: 0, items, answer }), now);
+    fn send_digest(&mut self, slot: (RoomId, u8), partner: PeerId, answer: bool, now: Instant) {
+        let (room, replica) = slot;
+        let items = Bounded::truncated(self.store.digest(room, replica));
+        self.send_to(partner, &Message::StoreDigest(StoreDigest { room, replica, items, answer }), now);
     }
 
     pub(super) fn handle_digest(&mut self, id: LinkId, digest: &StoreDigest, now: Instant) {
@@ -88,7 +96,7 @@ impl Node {
         if !self.is_service() || !self.links.get(&id).is_some_and(super::links::Link::is_service) {
             return;
         }
-        let (claims, tombstones) = self.store.missing(digest.room, &digest.items);
+        let Copies { claims, tombstones } = self.store.missing(digest.room, digest.replica, &digest.items);
         if !claims.is_empty() || !tombstones.is_empty() {
             let message = Message::Replicate(Replicate {
                 claims: Bounded::truncated(claims),
@@ -96,19 +104,18 @@ impl Node {
             });
             self.send_to(peer, &message, now);
         }
-        let own = self.store.digest(digest.room);
-        let lacking = digest.items.iter().any(|item| !own.contains(item));
-        if digest.answer && lacking {
-            self.send_digest(digest.room, peer, false, now);
+        if digest.answer && self.store.lacks(digest.room, digest.replica, &digest.items) {
+            self.send_digest((digest.room, digest.replica), peer, false, now);
         }
     }
 
-    pub(super) fn expire_claims(&mut self) {
-        self.store.expire(self.unix_ms);
-        let rooms = self.store.rooms();
-        self.holders.retain(|room, _| rooms.contains(room));
+    pub(super) fn expire_claims(&mut self, now: Instant) {
+        self.store.expire(now);
+        let slots: BTreeSet<(RoomId, u8)> = self.store.rooms().collect();
+        self.holders.retain(|slot, _| slots.contains(slot));
         let (unix_ms, tolerance) = (self.unix_ms, self.config.routing.clock_tolerance);
         let peers = &self.peers;
-        self.homes_known.retain(|peer, claim| peers.contains_key(peer) || claim.is_current(unix_ms, tolerance));
+        self.homes_known
+            .retain(|peer, claim| peers.contains_key(peer) || claim.is_current(unix_ms, tolerance));
     }
 }

@@ -7,12 +7,12 @@ use alloc::vec::Vec;
 
 use bytes::Bytes;
 
+use super::Node;
 use super::clock::Timer;
 use super::links::DialFor;
 use super::requests::Task;
-use super::Node;
 use crate::crypto::sha256;
-use crate::routing::{distance, home_id};
+use crate::routing::key::{distance, home_id};
 use crate::wire::message::Purpose;
 use crate::{Duration, Instant, LinkId, PeerId, RoomId};
 
@@ -42,7 +42,15 @@ impl Node {
         let period = self.random.jittered(self.config.routing.self_lookup);
         self.timers.set(Timer::SelfLookup, now + period);
         let location = self.location();
-        self.request(Task::Homes { by_own_hash: false }, Purpose::Nearest, location, None, Bytes::new(), None, now);
+        self.request(
+            Task::Homes { by_own_hash: false },
+            Purpose::Nearest,
+            location,
+            None,
+            Bytes::new(),
+            None,
+            now,
+        );
         let own = self.own_hash();
         self.request(Task::Homes { by_own_hash: true }, Purpose::Nearest, own, None, Bytes::new(), None, now);
     }
@@ -75,7 +83,7 @@ impl Node {
     }
 
     pub(super) fn homes_due(&mut self, now: Instant) {
-        if self.table.linked_count() > 0 {
+        if self.table.links().len() > 0 {
             self.look_up_homes(now);
         }
     }
@@ -97,8 +105,10 @@ impl Node {
                 self.dial(&address, DialFor::Overlay, now);
             }
         }
-        let keep: Vec<PeerId> = self.homes.iter().copied().filter(|home| self.peers.contains_key(home)).collect();
-        let mut linked = self.table.linked();
+        let keep: Vec<PeerId> =
+            self.homes.iter().copied().filter(|home| self.peers.contains_key(home)).collect();
+        let mut linked: Vec<PeerId> =
+            self.table.links().filter(|contact| contact.ready).map(|contact| contact.peer).collect();
         let me = self.me;
         linked.sort_by_key(|peer| sha256(&[peer.as_bytes(), me.as_bytes()]));
         for peer in keep.into_iter().chain(linked) {
@@ -123,7 +133,7 @@ impl Node {
 
     pub(super) fn home_lost(&mut self, peer: PeerId, now: Instant) {
         self.homes.retain(|home| *home != peer);
-        self.table.failed(peer, now);
+        self.pass_over(peer, now);
         self.maintain_homes(now);
         self.republish_soon(now);
         self.timers.set_earlier(Timer::SelfLookup, now + Duration::from_secs(1));

@@ -4,12 +4,13 @@ use alloc::vec::Vec;
 
 use bytes::Bytes;
 
+use super::Node;
 use super::api::{
-    Carrier, CloseReason, DialError, Disconnect, Event, LinkLimit, LinkReason, LinkReasons, Origin, Output, Target,
+    Carrier, CloseReason, DialError, Disconnect, Event, LinkLimit, LinkReason, LinkReasons, Origin, Output,
+    Target,
 };
 use super::clock::Timer;
 use super::metrics::Counter;
-use super::Node;
 use crate::crypto::Role;
 use crate::link::{Class, Outgoing, Peer, Sent, Session, SessionConfig, SessionEvent};
 use crate::wire::message::{Goodbye, Reasons};
@@ -131,7 +132,7 @@ impl Node {
         if self.links.len() >= self.config.link.links_max {
             return None;
         }
-        if !self.book.may_dial(address) {
+        if !self.book.allows(address) {
             self.metrics.count(Counter::DialsRefusedByClass);
             return None;
         }
@@ -158,7 +159,8 @@ impl Node {
         if self.shutting_down {
             return Err(LinkLimit::ShuttingDown);
         }
-        let pending = self.links.values().filter(|link| !link.outbound && link.state == LinkState::Handshaking);
+        let pending =
+            self.links.values().filter(|link| !link.outbound && link.state == LinkState::Handshaking);
         let limit = if self.links.len() >= self.config.link.links_max {
             Some(LinkLimit::Links)
         } else if pending.count() >= self.config.link.pending_max {
@@ -198,7 +200,8 @@ impl Node {
             link: self.config.link.clone(),
             network: self.config.network.clone(),
             identity: self.identity.clone(),
-            peer_id: self.me,
+            relay_bytes_max: usize::MAX,
+            peer: self.me,
             instance: self.instance,
             service: self.config.kind == NodeKind::Service,
             static_secret: self.static_secret,
@@ -252,18 +255,18 @@ impl Node {
         self.forget_link(id, reason, now);
     }
 
-    pub(super) fn link_writable(&mut self, id: LinkId, bytes: usize, now: Instant) {
+    pub(super) fn link_writable(&mut self, id: LinkId, bytes: usize) {
         match self.links.get_mut(&id).and_then(|link| link.session.as_mut()) {
             Some(session) => {
-                session.grant(bytes, now);
+                session.grant(bytes);
                 self.dirty.insert(id);
             }
-            None => self.early_credit(id, bytes),
+            None => self.early_credit(id),
         }
     }
 
     /// Credit that comes before `Connected` is a driver's mistake, but harmless.
-    fn early_credit(&mut self, id: LinkId, _bytes: usize) {
+    fn early_credit(&mut self, id: LinkId) {
         if !self.links.contains_key(&id) {
             self.metrics.count(Counter::UnknownLink);
         }
@@ -275,7 +278,7 @@ impl Node {
         let Some(session) = self.links.get_mut(&id).and_then(|link| link.session.as_mut()) else {
             return self.metrics.count(Counter::UnknownLink);
         };
-        let events = session.handle_frame(frame, now);
+        let events = session.handle_frame(&frame, now);
         self.dirty.insert(id);
         self.session_events(id, events, now);
     }
@@ -297,15 +300,19 @@ impl Node {
                 SessionEvent::Message(bytes) => self.link_message(id, bytes, now),
                 SessionEvent::Progress { received, total } => {
                     if let Some(from) = self.open_peer(id) {
-                        self.emit(Event::MessageProgress { from, received, total });
+                        self.emit(Event::MessageProgress {
+                            from,
+                            received: received as u64,
+                            total: total as u64,
+                        });
                     }
                 }
                 SessionEvent::RoundTrip(rtt) => {
                     if let Some(peer) = self.open_peer(id) {
-                        self.table.set_rtt(peer, rtt);
+                        self.table.measured(peer, rtt);
                     }
                 }
-                SessionEvent::DataDropped => self.metrics.count(Counter::QueueOverflows),
+                SessionEvent::DataDropped { tokens, .. } => self.data_dropped(&tokens, now),
                 SessionEvent::Closed(reason) => self.fail_link(id, reason, now),
             }
         }
@@ -370,7 +377,8 @@ impl Node {
     /// The newer link takes the place of the older one, which drains. Members are the same; rooms are proved anew, since
     /// a proof is bound to its link.
     fn replace_link(&mut self, older: LinkId, newer: LinkId, now: Instant) {
-        let Some(peer) = self.links.get(&newer).and_then(|link| link.peer.as_ref()).map(|peer| peer.id) else {
+        let Some(peer) = self.links.get(&newer).and_then(|link| link.peer.as_ref()).map(|peer| peer.id)
+        else {
             return;
         };
         self.peers.remove(&peer);
@@ -388,7 +396,8 @@ impl Node {
             .get(&older)
             .filter(|link| link.is_open())
             .and_then(|link| link.session.as_ref())
-            .is_some_and(|session| session.last_heard() > asked);
+            .and_then(Session::last_heard)
+            .is_some_and(|heard| heard > asked);
         if alive {
             self.drain_link(id, CloseReason::IdentityInUse, now);
         } else {
@@ -421,7 +430,7 @@ impl Node {
         self.metrics.count(Counter::LinksOpened);
         self.emit(Event::LinkOpened { link: id, peer: peer.id, carrier });
         if let Some((_, address)) = dial {
-            self.book.connected(&address.with_peer(peer.id), now);
+            self.book.connected(&address, peer.id, now);
         }
         self.overlay_linked(id, &peer, now);
         self.members_linked(&peer, now);
@@ -438,7 +447,7 @@ impl Node {
         match (self.config.kind, peer.service) {
             (NodeKind::Service, true) => {
                 let count = overlay();
-                let near = self.table.would_be_leaf(peer.id);
+                let near = self.table.is_leaf(peer.id);
                 let full = count >= config.overlay_hard
                     || (!near && count >= config.overlay_hard.saturating_sub(16))
                     || (!near && !link.outbound && count >= config.overlay_soft);
@@ -527,7 +536,9 @@ impl Node {
             self.link_unused(id, reason, now);
         }
         let Some(link) = self.links.remove(&id) else { return };
-        for timer in [Timer::Session(id), Timer::Dial(id), Timer::Probe(id), Timer::Drain(id), Timer::Circuit(id)] {
+        for timer in
+            [Timer::Session(id), Timer::Dial(id), Timer::Probe(id), Timer::Drain(id), Timer::Circuit(id)]
+        {
             self.timers.clear(timer);
         }
         self.dirty.remove(&id);
@@ -548,12 +559,13 @@ impl Node {
             }
         }
         self.admit_rivals(id, now);
-        self.shutdown_progress();
+        self.finish_shutdown();
     }
 
     /// A link that goes may free the identity that another one contests.
     fn admit_rivals(&mut self, gone: LinkId, now: Instant) {
-        let rival = self.links.iter().find(|(_, link)| link.state == LinkState::Contested(gone)).map(|(id, _)| *id);
+        let rival =
+            self.links.iter().find(|(_, link)| link.state == LinkState::Contested(gone)).map(|(id, _)| *id);
         if let Some(rival) = rival {
             self.admit_contested(rival, now);
         }
@@ -589,7 +601,9 @@ impl Node {
 
     /// Queues a message; a link whose control queue overflows is not reading and is closed.
     pub(super) fn queue(&mut self, id: LinkId, class: Class, message: Outgoing, now: Instant) -> bool {
-        let Some(session) = self.links.get_mut(&id).and_then(|link| link.session.as_mut()) else { return false };
+        let Some(session) = self.links.get_mut(&id).and_then(|link| link.session.as_mut()) else {
+            return false;
+        };
         self.dirty.insert(id);
         if session.queue(class, message, now).is_ok() {
             return true;
@@ -648,7 +662,7 @@ impl Node {
             Some(at) => self.timers.set(Timer::Session(id), at),
             None => self.timers.clear(Timer::Session(id)),
         }
-        if let (LinkState::Draining(reason), true) = (link.state, session.is_idle()) {
+        if let (LinkState::Draining(reason), true) = (link.state, session.is_drained()) {
             self.close_carrier(id, reason, now);
         }
     }

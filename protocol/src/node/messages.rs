@@ -5,11 +5,11 @@ use alloc::vec::Vec;
 
 use bytes::Bytes;
 
+use super::Node;
 use super::api::{BroadcastError, Event, Message as Delivery, Recipients};
 use super::circuits::SendToken;
 use super::clock::Timer;
 use super::metrics::Counter;
-use super::Node;
 use crate::crypto::sha256;
 use crate::link::{Class, Outgoing, Sent};
 use crate::rooms::forward::{Duties, Forwarding, Pulls, PushSets, duties, push_hash};
@@ -89,6 +89,11 @@ impl Streams {
         }
     }
 
+    /// The link to a member is gone, and is tried again.
+    pub(super) fn unlinked(&mut self, peer: PeerId) {
+        self.inbox.author_suspected(peer);
+    }
+
     /// Messages that came before the join was answered.
     pub(super) fn take_early(&mut self) -> Vec<Event> {
         core::mem::take(&mut self.early)
@@ -132,8 +137,10 @@ impl Node {
             .filter(|(peer, member)| wanted(peer) && member.present)
             .filter_map(|(peer, member)| member.link.map(|link| (*peer, link)))
             .collect();
-        let all_reached =
-            state.members.iter().all(|(peer, member)| !wanted(peer) || member.link.is_some() || member.failed);
+        let all_reached = state
+            .members
+            .iter()
+            .all(|(peer, member)| !wanted(peer) || member.link.is_some() || member.failed);
         let reach = if recipients.is_empty() { state.streams.reach.1 } else { push_hash(&recipients) };
         let slot = state.streams.outbox.slot(&recipients);
         let header = Bytes::from(encode_body(&Header {
@@ -164,7 +171,11 @@ impl Node {
         Ok(id)
     }
 
-    fn checked_recipients(&self, room: RoomId, recipients: Recipients) -> Result<Vec<PeerId>, BroadcastError> {
+    fn checked_recipients(
+        &self,
+        room: RoomId,
+        recipients: Recipients,
+    ) -> Result<Vec<PeerId>, BroadcastError> {
         let Some(state) = self.rooms.get(&room) else { return Err(BroadcastError::NotJoined) };
         let Recipients::Only(mut recipients) = recipients else { return Ok(Vec::new()) };
         recipients.sort_unstable();
@@ -315,12 +326,6 @@ impl Node {
         self.schedule_streams(room, now);
     }
 
-    pub(super) fn streams_suspected(&mut self, room: RoomId, peer: PeerId) {
-        if let Some(state) = self.rooms.get_mut(&room) {
-            state.streams.inbox.author_suspected(peer);
-        }
-    }
-
     pub(super) fn streams_left(&mut self, room: RoomId, peer: PeerId, now: Instant) {
         if let Some(state) = self.rooms.get_mut(&room) {
             state.streams.inbox.author_left(peer, now);
@@ -376,14 +381,19 @@ impl Node {
     /// member; in the stream of its recipients, this node among them.
     fn message_is_sound(&self, header: &Header, message: &RoomMessage, from: PeerId, id: LinkId) -> bool {
         let named = header.recipients.is_empty() || header.recipients.contains(&self.me);
-        if !named || header.stream != stream_id(&header.recipients) || header.author == self.me || header.sealed {
+        if !named
+            || header.stream != stream_id(&header.recipients)
+            || header.author == self.me
+            || header.sealed
+        {
             return false;
         }
         if header.author == from {
             let instance = self.links.get(&id).and_then(|link| link.peer.as_ref()).map(|peer| peer.instance);
             return instance == Some(header.instance);
         }
-        let member = self.rooms.get(&header.room).is_some_and(|room| room.members.contains_key(&header.author));
+        let member =
+            self.rooms.get(&header.room).is_some_and(|room| room.members.contains_key(&header.author));
         member && self.is_signed(header, message)
     }
 
@@ -410,8 +420,12 @@ impl Node {
         let peers: Vec<PeerId> = linked.iter().map(|(peer, _)| *peer).collect();
         let push_set = state.streams.push_sets.get(header.author, header.push_set);
         let directed = (!header.recipients.is_empty()).then_some(&*header.recipients);
-        let forwarding =
-            Forwarding { id, author: header.author, recipients: &header.recipients, push_set: push_set.or(directed) };
+        let forwarding = Forwarding {
+            id,
+            author: header.author,
+            recipients: &header.recipients,
+            push_set: push_set.or(directed),
+        };
         let Duties { push_to, announce_to } = duties(self.me, &peers, forwarding);
         state.streams.held.insert(Kept {
             id,
@@ -461,8 +475,7 @@ impl Node {
         let Some(peer) = self.member_on(id, marks.room) else { return };
         let Some(state) = self.rooms.get(&marks.room) else { return };
         let streams = &state.streams;
-        let own: Vec<StreamMark> = marks.marks.iter().filter(|mark| mark.author == self.me).cloned().collect();
-        let mut found = if own.is_empty() { Vec::new() } else { streams.outbox.missing_for(peer, None, &own) };
+        let mut found = streams.outbox.retained().missing_for(peer, &marks.marks);
         found.extend(streams.held.missing_for(peer, &marks.marks));
         let found = found.into_iter().map(|kept| (kept.id, kept.message.clone())).collect();
         self.resend(marks.room, peer, id, found, now);
@@ -485,8 +498,13 @@ impl Node {
     /// Asks for what is missing in the streams of an author: the author, or whoever is linked.
     fn ask_for_missing(&mut self, room: RoomId, author: PeerId, now: Instant) {
         let Some(state) = self.rooms.get(&room) else { return };
-        let marks: Vec<StreamMark> =
-            state.streams.inbox.all_marks().filter(|mark| mark.author == author).take(STREAMS_ON_WIRE).collect();
+        let marks: Vec<StreamMark> = state
+            .streams
+            .inbox
+            .all_marks()
+            .filter(|mark| mark.author == author)
+            .take(STREAMS_ON_WIRE)
+            .collect();
         let own_link = state.members.get(&author).and_then(|member| member.link);
         let other = state.members.values().find_map(|member| member.link);
         if let (Some(link), false) = (own_link.or(other), marks.is_empty()) {

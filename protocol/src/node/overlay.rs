@@ -3,21 +3,28 @@
 use alloc::vec::Vec;
 
 use bytes::Bytes;
+use rand_core::Rng as _;
 
+use super::Node;
 use super::api::{CloseReason, Event};
 use super::clock::Timer;
 use super::links::{DialFor, Link};
 use super::metrics::Counter;
 use super::requests::Task;
-use super::Node;
 use crate::link::Peer;
-use crate::routing::home_id;
+use crate::routing::book::Noted;
+use crate::routing::key::{home_id, random_in_bucket};
+use crate::routing::table::Learned;
 use crate::wire::message::{Hello, Purpose};
-use crate::wire::{Bounded, HomeClaim, Message};
+use crate::wire::{Bounded, HomeClaim, HomeClaimTerms, Message};
 use crate::{Address, Duration, Instant, LinkId, NodeKind, PeerId, RoomId};
 
 /// Home claims of linked service nodes in a hello beside the nearest ones, so that newcomers learn of distant regions.
 const HELLO_OTHERS: usize = 4;
+/// How long a contact that failed is passed over.
+const PASSED_OVER: Duration = Duration::from_secs(30);
+/// Addresses dialled at a time by a node without any service link.
+const DIALS_OFFLINE: usize = 3;
 
 impl Node {
     /// Whether this is a service node.
@@ -37,16 +44,13 @@ impl Node {
         }
         let issued = self.wall.unix_ms(now);
         let expiry = issued.saturating_add(self.config.routing.claim_ttl.as_millis() as u64);
-        let claim = HomeClaim::make(
-            self.me,
-            &self.addresses,
-            issued,
-            expiry,
-            self.next_sequence(),
-            self.crypto.as_ref(),
-            &self.config.network,
-            self.identity.secret(),
-        );
+        let terms = HomeClaimTerms {
+            addresses: self.addresses.clone(),
+            issued_ms: issued,
+            expiry_ms: expiry,
+            sequence: self.next_sequence(),
+        };
+        let claim = HomeClaim::make(&terms, &self.identity, self.crypto.as_ref(), &self.config.network);
         self.own_home = Some(claim);
         let period = self.random.jittered(self.config.routing.republish);
         self.timers.set(Timer::HomeClaim, now + period);
@@ -97,9 +101,9 @@ impl Node {
         let wanted = self.config.routing.leaf_set.saturating_add(1);
         let mut peers = self.table.nearest_linked(&near, wanted);
         let others: Vec<PeerId> =
-            self.table.linked().into_iter().filter(|peer| !peers.contains(peer)).collect();
+            self.table.links().map(|contact| contact.peer).filter(|peer| !peers.contains(peer)).collect();
         for _ in 0..HELLO_OTHERS.min(others.len()) {
-            let draw = rand_core::Rng::next_u32(&mut self.random.choices) as usize;
+            let draw = self.random.choices.next_u32() as usize;
             if let Some(peer) = draw.checked_rem(others.len()).and_then(|index| others.get(index)) {
                 if !peers.contains(peer) {
                     peers.push(*peer);
@@ -115,7 +119,10 @@ impl Node {
         peers: impl IntoIterator<Item = PeerId>,
     ) -> Bounded<Bytes, N> {
         Bounded::truncated(
-            peers.into_iter().filter_map(|peer| self.homes_known.get(&peer)).map(|claim| claim.bytes().clone()),
+            peers
+                .into_iter()
+                .filter_map(|peer| self.homes_known.get(&peer))
+                .map(|claim| claim.bytes().clone()),
         )
     }
 
@@ -124,7 +131,8 @@ impl Node {
         let Some(peer) = self.links.get(&id).and_then(|link| link.peer.as_ref()) else {
             return Bounded::default();
         };
-        let (to, near) = (peer.id, if peer.service { home_id(peer.id) } else { self.client_location(peer.id) });
+        let (to, near) =
+            (peer.id, if peer.service { home_id(peer.id) } else { self.client_location(peer.id) });
         let nearest: Vec<PeerId> =
             self.table.nearest_linked(&near, 9).into_iter().filter(|peer| *peer != to).collect();
         self.home_claims_of(nearest)
@@ -134,9 +142,14 @@ impl Node {
     pub(super) fn overlay_linked(&mut self, id: LinkId, peer: &Peer, now: Instant) {
         if peer.service {
             let outbound = self.links.get(&id).is_some_and(|link| link.outbound);
-            self.table.linked(peer.id, outbound, now);
-            self.lost.retain(|(lost, _)| *lost != peer.id);
-            if self.table.linked_count() == 1 {
+            let bootstrap = self
+                .links
+                .get(&id)
+                .and_then(|link| link.dial.as_ref())
+                .is_some_and(|(purpose, _)| *purpose != DialFor::Overlay);
+            self.table.linked(peer.id, !outbound, bootstrap, now);
+            self.book.found(peer.id);
+            if self.table.links().len() == 1 {
                 self.emit(Event::Online(true));
             }
             self.timers.set_earlier(Timer::Maintain, now + Duration::from_millis(20));
@@ -153,9 +166,6 @@ impl Node {
         if self.is_service() && (healed || !self.ready) {
             self.self_lookup(Some(peer.id), now);
         }
-        if !self.is_service() {
-            self.client_online(peer.id, now);
-        }
     }
 
     /// A link is gone.
@@ -166,10 +176,10 @@ impl Node {
         }
         self.table.unlinked(peer.id, now);
         let wanted = matches!(reason, CloseReason::Unwanted | CloseReason::Busy | CloseReason::Duplicate);
-        if !wanted {
-            self.remember_lost(peer.id, now);
+        if let (false, Some(address)) = (wanted, self.address_of(peer.id)) {
+            self.book.lost(&address, now);
         }
-        if self.table.linked_count() == 0 {
+        if self.table.links().len() == 0 {
             self.emit(Event::Online(false));
             self.timers.set_earlier(Timer::Heal, now + Duration::from_millis(500));
         }
@@ -185,47 +195,42 @@ impl Node {
         self.homes_known.remove(&peer);
     }
 
-    fn remember_lost(&mut self, peer: PeerId, now: Instant) {
-        self.lost.retain(|(lost, _)| *lost != peer);
-        if self.lost.len() >= 32 {
-            self.lost.remove(0);
-        }
-        self.lost.push((peer, now));
-        if let Some(address) = self.address_of(peer) {
-            self.book.lost(&address, now);
-        }
-    }
-
     /// The first address of a service node, by its own home claim.
     pub(super) fn address_of(&self, peer: PeerId) -> Option<Address> {
         let claim = self.homes_known.get(&peer)?;
-        claim.addresses().first().map(|address| address.with_peer(peer))
+        claim.addresses().first().cloned()
     }
 
     /// A dial failed: the contact is passed over for a while.
     pub(super) fn dial_failed(&mut self, address: &Address, now: Instant) {
-        self.book.failed(address, now);
+        let jitter = self.random.jitter.next_u64();
+        self.book.failed(address, now, jitter);
         if let Some(peer) = address.peer {
-            self.table.failed(peer, now);
+            self.pass_over(peer, now);
             if !self.is_service() {
                 self.home_failed(peer, now);
             }
             self.connect_failed(peer, now);
         }
         self.timers.set_earlier(Timer::Maintain, now + Duration::from_millis(20));
-        if self.table.linked_count() == 0 {
+        if self.table.links().len() == 0 {
             let (least, _) = self.config.routing.offline_retry;
             let pause = least + self.random.up_to(least);
             self.timers.set_earlier(Timer::Heal, now + pause);
         }
     }
 
+    /// Passes a contact over for a while.
+    pub(super) fn pass_over(&mut self, peer: PeerId, now: Instant) {
+        self.table.failed(peer, now + PASSED_OVER);
+    }
+
     /// A service node had no room for this one and named others.
     pub(super) fn refused_busy(&mut self, peer: Option<PeerId>, others: &[PeerId], now: Instant) {
         if let Some(peer) = peer {
-            self.table.failed(peer, now);
+            self.pass_over(peer, now);
         }
-        if self.table.linked_count() == 0 || !self.is_service() {
+        if self.table.links().len() == 0 || !self.is_service() {
             for peer in others.iter().take(3) {
                 if let Some(address) = self.address_of(*peer) {
                     self.dial(&address, DialFor::Bootstrap, now);
@@ -236,7 +241,12 @@ impl Node {
     }
 
     /// Checks and remembers a home claim; gives its peer if it is valid and not this node's own.
-    pub(super) fn learn_home(&mut self, bytes: &Bytes, source: Option<PeerId>, now: Instant) -> Option<PeerId> {
+    pub(super) fn learn_home(
+        &mut self,
+        bytes: &Bytes,
+        source: Option<PeerId>,
+        now: Instant,
+    ) -> Option<PeerId> {
         let unix_ms = self.wall.unix_ms(now);
         let Ok(claim) = HomeClaim::decode(bytes) else {
             self.metrics.count(Counter::ClaimsInvalid);
@@ -251,21 +261,28 @@ impl Node {
         if known.is_some_and(|known| known.bytes() == bytes || known.newer_than(&claim)) {
             return Some(peer);
         }
-        let valid = claim.is_current(unix_ms, tolerance) && claim.verify(self.crypto.as_ref(), &self.config.network);
+        let valid =
+            claim.is_current(unix_ms, tolerance) && claim.verify(self.crypto.as_ref(), &self.config.network);
         if !valid {
             self.metrics.count(Counter::ClaimsInvalid);
             return None;
         }
         let first = known.is_none();
         for address in claim.addresses() {
-            let address = address.with_peer(peer);
-            if self.book.learn(&address, source.unwrap_or(peer), now) && first {
-                self.emit(Event::NewServiceAddress { address });
+            let noted = self.book.learn(address.clone(), source.unwrap_or(peer), now);
+            if first && noted == Noted::New {
+                self.emit(Event::NewServiceAddress { address: address.clone() });
             }
         }
         self.homes_known.insert(peer, claim);
-        for evicted in self.table.learn(peer) {
-            self.homes_known.remove(&evicted);
+        match self.table.learn(peer, now) {
+            Learned::New { evicted: Some(evicted) } => {
+                self.homes_known.remove(&evicted);
+            }
+            Learned::New { evicted: None } | Learned::Known => {}
+            Learned::Refused => {
+                self.homes_known.remove(&peer);
+            }
         }
         Some(peer)
     }
@@ -301,7 +318,7 @@ impl Node {
 
     pub(super) fn self_lookup_due(&mut self, now: Instant) {
         if self.is_service() {
-            if self.table.linked_count() > 0 {
+            if self.table.links().len() > 0 {
                 self.self_lookup(None, now);
                 self.refresh_bucket(now);
             }
@@ -316,15 +333,20 @@ impl Node {
     /// Looks up a random key in the next bucket that lacks links.
     pub(super) fn refresh_bucket(&mut self, now: Instant) {
         let mut random = [0; 32];
-        rand_core::Rng::fill_bytes(&mut self.random.choices, &mut random);
-        for index in self.table.buckets_to_refresh() {
-            let key = crate::routing::random_in_bucket(&self.location(), index, &random);
+        self.random.choices.fill_bytes(&mut random);
+        for index in self.table.buckets_to_refresh(now) {
+            let key = random_in_bucket(&self.location(), index, random);
             self.request(Task::BucketRefresh, Purpose::Nearest, key, None, Bytes::new(), None, now);
         }
     }
 
     /// The answer to a lookup of the nearest: more contacts.
-    pub(super) fn learned_nearest(&mut self, homes: &[Bytes], from: Option<PeerId>, now: Instant) -> Vec<PeerId> {
+    pub(super) fn learned_nearest(
+        &mut self,
+        homes: &[Bytes],
+        from: Option<PeerId>,
+        now: Instant,
+    ) -> Vec<PeerId> {
         let peers = homes.iter().filter_map(|claim| self.learn_home(claim, from, now)).collect();
         self.timers.set_earlier(Timer::Maintain, now + Duration::from_millis(20));
         peers
@@ -335,14 +357,12 @@ impl Node {
         if !self.is_service() {
             return self.maintain_homes(now);
         }
-        for (peer, _) in self.table.wanted(now) {
-            match self.address_of(peer) {
-                Some(address) => {
-                    if self.dial(&address, DialFor::Overlay, now).is_none() && !self.dialing.contains_key(&peer) {
-                        self.table.failed(peer, now);
-                    }
-                }
-                None => self.table.failed(peer, now),
+        let dialing = &self.dialing;
+        for (peer, _) in self.table.wanted(now, |peer| dialing.contains_key(&peer)) {
+            let dialled =
+                self.address_of(peer).and_then(|address| self.dial(&address, DialFor::Overlay, now));
+            if dialled.is_none() && !self.dialing.contains_key(&peer) {
+                self.pass_over(peer, now);
             }
         }
         self.hand_over(now);
@@ -358,9 +378,9 @@ impl Node {
             return;
         }
         let age = now.since(self.born);
-        let alone = self.book.has_no_bootstrap();
+        let alone = self.book.iter().len() == 0;
         let settled = age >= Duration::from_secs(1)
-            && self.table.linked_count() > 0
+            && self.table.links().len() > 0
             && self.looked_up
             && self.table.all_nearest_linked(now);
         if alone || settled || age >= self.config.routing.ready_after {
@@ -380,38 +400,50 @@ impl Node {
         if !self.started || self.shutting_down {
             return;
         }
-        let offline = self.table.linked_count() == 0;
-        if offline {
-            for address in self.book.candidates(now, 3, &mut self.random.choices) {
-                self.dial(&address, DialFor::Bootstrap, now);
-            }
-        } else {
-            self.heal_online(now);
-        }
+        let offline = self.table.links().len() == 0;
         let (least, most) = self.config.routing.offline_retry;
         let pause = if offline {
-            let backoff = self.book.next_try(now).unwrap_or(most).clamp(least, most);
-            backoff + self.random.up_to(least)
+            for _ in 0..DIALS_OFFLINE {
+                self.dial_any(now);
+            }
+            let next = self.book.next_dial_at(now, |peer| self.is_engaged(peer));
+            let wait = next.map_or(most, |at| at.since(now)).clamp(least, most);
+            wait + self.random.up_to(least)
         } else {
+            self.heal_online(now);
             self.random.jittered(self.config.routing.heal_contact)
         };
         self.timers.set(Timer::Heal, now + pause);
     }
 
-    fn heal_online(&mut self, now: Instant) {
-        self.lost.retain(|(_, since)| now.since(*since) < Duration::from_secs(3600));
-        let draw = rand_core::Rng::next_u32(&mut self.random.choices) as usize;
-        let lost = draw.checked_rem(self.lost.len()).and_then(|index| self.lost.get(index)).map(|(peer, _)| *peer);
-        if let Some(address) = lost.and_then(|peer| self.address_of(peer)) {
-            self.dial(&address, DialFor::Heal, now);
+    /// Whether a peer is linked or being dialled.
+    fn is_engaged(&self, peer: PeerId) -> bool {
+        self.peers.contains_key(&peer) || self.dialing.contains_key(&peer)
+    }
+
+    fn dial_any(&mut self, now: Instant) {
+        let random = self.random.choices.next_u64();
+        if let Some(address) = self.book.next_dial(now, |peer| self.is_engaged(peer), random) {
+            self.dial(&address, DialFor::Bootstrap, now);
         }
-        if now.since(self.healed_at) >= self.config.routing.heal_bootstrap && self.is_service() {
+    }
+
+    /// Each half of a partition believes itself whole: only dialling across it heals.
+    fn heal_online(&mut self, now: Instant) {
+        if !self.is_service() {
+            return;
+        }
+        let random = self.random.choices.next_u64();
+        let (peers, dialing) = (&self.peers, &self.dialing);
+        let engaged = |peer: PeerId| peers.contains_key(&peer) || dialing.contains_key(&peer);
+        let lost = self.book.next_lost(now, engaged, random);
+        let due = now.since(self.healed_at) >= self.config.routing.heal_bootstrap;
+        let bootstrap = due.then(|| self.book.next_bootstrap(engaged, random)).flatten();
+        if due {
             self.healed_at = now;
-            let unlinked = |address: &Address| address.peer.is_none_or(|peer| !self.peers.contains_key(&peer));
-            let bootstraps: Vec<Address> = self.book.configured().filter(|address| unlinked(address)).collect();
-            if let Some(address) = draw.checked_rem(bootstraps.len()).and_then(|index| bootstraps.get(index)) {
-                self.dial(address, DialFor::Heal, now);
-            }
+        }
+        for address in [lost, bootstrap].into_iter().flatten() {
+            self.dial(&address, DialFor::Heal, now);
         }
     }
 }

@@ -4,12 +4,12 @@ use alloc::vec::Vec;
 
 use bytes::Bytes;
 
+use super::Node;
 use super::api::Hop;
 use super::clock::Timer;
 use super::metrics::Counter;
-use super::Node;
-use crate::wire::message::{Connect, ConnectAnswer, FindAnswer, NearestAnswer, Purpose, PublishAnswer};
-use crate::wire::{Reply, Routed, decode_body};
+use crate::wire::message::{Connect, ConnectAnswer, FindAnswer, NearestAnswer, PublishAnswer, Purpose};
+use crate::wire::{EXCLUDE_MAX, PeerIds, Reply, Routed, decode_body};
 use crate::{Duration, Instant, PeerId, RequestId, RoomId};
 
 /// What a request is for, with what its end needs to know.
@@ -71,8 +71,8 @@ pub(super) enum Content {
     Publish(PublishAnswer),
     Nearest(NearestAnswer),
     Connect(ConnectAnswer),
-    /// All attempts ended without a positive answer; whether anybody answered at all.
-    Failed { answered: bool },
+    /// All attempts ended without a positive answer.
+    Failed,
 }
 
 impl Node {
@@ -89,7 +89,6 @@ impl Node {
         now: Instant,
     ) -> RequestId {
         let id = self.mint_request();
-        self.metrics.count(Counter::RequestsStarted);
         let request = Request {
             task,
             purpose,
@@ -102,13 +101,19 @@ impl Node {
             exclude: Vec::new(),
             through,
         };
+        self.start_request(id, request, now);
+        id
+    }
+
+    /// Starts a request under an id that was minted before.
+    pub(super) fn start_request(&mut self, id: RequestId, request: Request, now: Instant) {
+        self.metrics.count(Counter::RequestsStarted);
         self.requests.insert(id, request);
         if self.requests.len() > self.config.routing.requests_max {
-            self.end_request(id, Vec::new(), Content::Failed { answered: false }, now);
+            self.end_request(id, Vec::new(), Content::Failed, now);
         } else {
             self.attempt(id, now);
         }
-        id
     }
 
     pub(super) fn mint_request(&mut self) -> RequestId {
@@ -124,11 +129,12 @@ impl Node {
             request: id,
             key: request.key,
             target: request.target,
-            exclude: request.exclude.clone(),
-            route: Vec::new(),
+            exclude: PeerIds::new(&request.exclude).unwrap_or_default(),
+            route: PeerIds::default(),
             payload: request.payload.clone(),
         };
-        let (avoid, through) = (request.avoid_first.clone(), request.through.filter(|_| request.attempt == 0));
+        let (avoid, through) =
+            (request.avoid_first.clone(), request.through.filter(|_| request.attempt == 0));
         self.timers.set(Timer::Attempt(id), now + self.config.routing.attempt_timeout);
         let first = self.send_first(packet, &avoid, through, now);
         if let (Some(first), Some(request)) = (first, self.requests.get_mut(&id)) {
@@ -138,19 +144,19 @@ impl Node {
 
     /// An attempt was not answered: the next one starts at once.
     pub(super) fn attempt_timeout(&mut self, id: RequestId, now: Instant) {
-        self.retry_or_fail(id, Duration::ZERO, false, now);
+        self.retry_or_fail(id, Duration::ZERO, now);
     }
 
     pub(super) fn retry_due(&mut self, id: RequestId, now: Instant) {
         self.attempt(id, now);
     }
 
-    fn retry_or_fail(&mut self, id: RequestId, pause: Duration, answered: bool, now: Instant) {
+    fn retry_or_fail(&mut self, id: RequestId, pause: Duration, now: Instant) {
         let Some(request) = self.requests.get_mut(&id) else { return };
         self.hops.remove(&(id, request.attempt));
         self.timers.clear(Timer::Hop(id, request.attempt));
         if usize::from(request.attempt) >= self.config.routing.retry_backoff.len() {
-            return self.end_request(id, Vec::new(), Content::Failed { answered }, now);
+            return self.end_request(id, Vec::new(), Content::Failed, now);
         }
         request.attempt = request.attempt.saturating_add(1);
         self.metrics.count(Counter::RequestsRetried);
@@ -170,7 +176,7 @@ impl Node {
             self.hops.remove(&(id, attempt));
             self.timers.clear(Timer::Hop(id, attempt));
         }
-        if matches!(content, Content::Failed { .. }) {
+        if matches!(content, Content::Failed) {
             self.metrics.count(Counter::RequestsFailed);
         }
         let answer = Answer {
@@ -197,10 +203,13 @@ impl Node {
         let Some(content) = content_of(reply.purpose, &reply.payload) else {
             return self.metrics.count(Counter::RepliesInvalid);
         };
-        let terminal = reply.route.last().copied();
+        let terminal = reply.route.iter().next_back();
         if self.is_negative(&content, reply.request) {
-            let current = reply.attempt == request.attempt && self.timers.at(Timer::Retry(reply.request)).is_none();
-            return if current { self.said_no(reply.request, terminal, now) };
+            let current =
+                reply.attempt == request.attempt && self.timers.at(Timer::Retry(reply.request)).is_none();
+            return if current {
+                self.said_no(reply.request, terminal, now)
+            };
         }
         let route = self.hops_of(reply);
         self.end_request(reply.request, route, content, now);
@@ -210,12 +219,12 @@ impl Node {
         let me = self.me;
         let Some(request) = self.requests.get_mut(&id) else { return };
         if let Some(terminal) = terminal.filter(|peer| *peer != me) {
-            if request.exclude.len() < Routed::EXCLUDE_MAX && !request.exclude.contains(&terminal) {
+            if request.exclude.len() < EXCLUDE_MAX && !request.exclude.contains(&terminal) {
                 request.exclude.push(terminal);
             }
         }
         let pause = self.config.routing.retry_backoff.get(usize::from(request.attempt)).copied();
-        self.retry_or_fail(id, pause.unwrap_or(Duration::ZERO), true, now);
+        self.retry_or_fail(id, pause.unwrap_or(Duration::ZERO), now);
     }
 
     /// Whether an answer means "ask elsewhere".
@@ -223,11 +232,12 @@ impl Node {
         match content {
             Content::Find(answer) => answer.claims.is_empty(),
             Content::Connect(answer) => {
-                let payload = self.requests.get(&id).map(|request| request.payload.clone()).unwrap_or_default();
+                let payload =
+                    self.requests.get(&id).map(|request| request.payload.clone()).unwrap_or_default();
                 let connect: Result<Connect, _> = decode_body(&payload);
                 answer.reply.is_empty() || connect.is_err()
             }
-            Content::Publish(_) | Content::Nearest(_) | Content::Failed { .. } => false,
+            Content::Publish(_) | Content::Nearest(_) | Content::Failed => false,
         }
     }
 
@@ -235,12 +245,13 @@ impl Node {
         let rtt_to = |index: usize| {
             // Round-trip times were appended from the terminal backwards; index 0 is the origin.
             let from_end = reply.route.len().checked_sub(index.checked_add(1)?)?;
-            index.checked_sub(1).and_then(|_| reply.rtts_ms.get(from_end)).copied()
+            index.checked_sub(1).and_then(|_| reply.rtts_ms.as_slice().get(from_end)).copied()
         };
-        let hop = |(index, peer): (usize, &PeerId)| Hop {
-            peer: *peer,
+        let hop = |(index, peer): (usize, PeerId)| Hop {
+            peer,
             rtt: Duration::from_millis(u64::from(rtt_to(index).unwrap_or(0))),
-            service: u32::try_from(index).is_ok_and(|index| reply.services.checked_shr(index).unwrap_or(0) & 1 == 1),
+            service: u32::try_from(index)
+                .is_ok_and(|index| reply.services.checked_shr(index).unwrap_or(0) & 1 == 1),
         };
         reply.route.iter().enumerate().map(hop).collect()
     }
@@ -266,7 +277,8 @@ impl Node {
             }
             (Task::Homes { .. }, _) => self.homes_unanswered(now),
             (Task::SelfLookup, _) => self.looked_up = true,
-            (Task::BucketRefresh | Task::Withdraw, _) => self.shutdown_progress(),
+            (Task::BucketRefresh, _) => {}
+            (Task::Withdraw, _) => self.shutdown_progress(now),
             (Task::Find, _) => self.find_ended(answer, now),
             (Task::Publish { room }, _) => self.publish_ended(*room, &answer, now),
             (Task::Connect { room, peer }, _) => self.connect_ended(*room, *peer, &answer, now),

@@ -5,16 +5,15 @@ use alloc::vec::Vec;
 
 use bytes::Bytes;
 
+use super::Node;
 use super::api::{Event, JoinError, JoinOutcome, MemberLeftReason, RoomError, RoomLeftReason};
 use super::clock::Timer;
 use super::messages::Streams;
 use super::metrics::Counter;
 use super::requests::{Answer, Content, Task};
-use super::Node;
-use crate::crypto::signing_input;
 use crate::link::{Class, Peer};
 use crate::wire::message::{Publish, Purpose, RoomClaims, RoomLeave, RoomProof, RoomRefused, Withdraw};
-use crate::wire::{Bounded, Claim, Message, Tombstone, encode_body};
+use crate::wire::{Bounded, Claim, ClaimTerms, Message, Sequence, Tombstone, encode_body};
 use crate::{Duration, Instance, Instant, LinkId, PeerId, RoomId, RoomKey};
 
 /// How long a joiner waits for members that answered but are not linked yet, once one is.
@@ -36,7 +35,7 @@ pub(super) struct Room {
     lonely: usize,
     pub(super) members: BTreeMap<PeerId, Member>,
     /// Who left, and up to which sequence their claims are void.
-    left: BTreeMap<PeerId, (u64, u64)>,
+    left: BTreeMap<PeerId, Sequence>,
     /// Members that joined since the last gossip.
     fresh: BTreeSet<PeerId>,
     /// Members that refused this node because the room is full.
@@ -73,6 +72,7 @@ impl Node {
         if self.rooms.len() >= self.config.rooms.joined_max {
             return Err(JoinError::TooManyRooms);
         }
+        let generation = self.generations.get(&room).copied().unwrap_or(0);
         let state = Room {
             key: key.clone(),
             public,
@@ -85,7 +85,7 @@ impl Node {
             left: BTreeMap::new(),
             fresh: BTreeSet::new(),
             full: BTreeSet::new(),
-            streams: Streams::new(&self.config.rooms),
+            streams: Streams::new(self.me, self.instance, generation, &self.config.rooms),
         };
         self.rooms.insert(room, state);
         self.room_order.push(room);
@@ -105,12 +105,12 @@ impl Node {
         let first = self.primary.is_none();
         self.primary = room;
         let location = self.location();
-        self.table.set_location(location);
+        self.table.relocate(location);
         if !first || room.is_none() {
             self.emit(Event::PrimaryChanged { room: location });
         }
         self.announce_self(now);
-        if self.table.linked_count() > 0 {
+        if self.table.links().len() > 0 {
             self.look_up_homes(now);
         }
     }
@@ -154,22 +154,19 @@ impl Node {
             // Published as soon as a home is linked, or when the running publish ends.
             return self.timers.set_earlier(Timer::Publish(room), now + Duration::from_secs(2));
         }
-        let claim = Claim::make(
-            &state.key,
-            state.public,
-            self.me,
-            &homes,
-            0,
-            issued,
-            expiry,
+        let terms = ClaimTerms {
+            homes,
+            replica: 0,
+            issued_ms: issued,
+            expiry_ms: expiry,
             sequence,
-            self.sealing_public,
-            self.crypto.as_ref(),
-            &self.config.network,
-            self.identity.secret(),
-        );
+            sealing_key: self.sealing_public,
+        };
+        let claim =
+            Claim::make(&terms, &state.key, &self.identity, self.crypto.as_ref(), &self.config.network);
         let known = state.members.values().map(|member| member.claim.digest());
-        let payload = encode_body(&Publish { claim: claim.bytes().clone(), known: Bounded::truncated(known) });
+        let payload =
+            encode_body(&Publish { claim: claim.bytes().clone(), known: Bounded::truncated(known) });
         state.claim = Some(claim);
         state.publishing = true;
         self.request(Task::Publish { room }, Purpose::Publish, room, None, Bytes::from(payload), None, now);
@@ -187,8 +184,12 @@ impl Node {
 
     /// The node can reach the network: rooms that wait for it are published.
     pub(super) fn rooms_online(&mut self, now: Instant) {
-        let waiting: Vec<RoomId> =
-            self.rooms.iter().filter(|(_, room)| !room.published && !room.publishing).map(|(id, _)| *id).collect();
+        let waiting: Vec<RoomId> = self
+            .rooms
+            .iter()
+            .filter(|(_, room)| !room.published && !room.publishing)
+            .map(|(id, _)| *id)
+            .collect();
         for room in waiting {
             self.publish(room, now);
         }
@@ -311,7 +312,9 @@ impl Node {
         } else {
             JoinOutcome::Offline
         };
+        let early = state.streams.take_early();
         self.emit(Event::RoomJoined { room, outcome });
+        early.into_iter().for_each(|event| self.emit(event));
     }
 
     fn withdraw_as_full(&mut self, room: RoomId, now: Instant) {
@@ -339,6 +342,7 @@ impl Node {
         for timer in [Timer::Join(room), Timer::Publish(room), Timer::Gossip(room), Timer::Streams(room)] {
             self.timers.clear(timer);
         }
+        self.generations.insert(room, state.streams.next_generation());
         self.withdraw_claim(&state, room, now);
         self.room_order.retain(|other| *other != room);
         if self.primary == Some(room) {
@@ -350,17 +354,13 @@ impl Node {
 
     fn withdraw_claim(&mut self, state: &Room, room: RoomId, now: Instant) {
         let Some(claim) = &state.claim else { return };
-        let tolerance = self.config.routing.clock_tolerance.as_millis() as u64;
         let tombstone = Tombstone::make(
+            claim,
+            self.config.routing.clock_tolerance,
             &state.key,
-            state.public,
-            self.me,
-            claim.replica(),
-            claim.sequence(),
-            claim.expiry_ms().saturating_add(tolerance),
+            &self.identity,
             self.crypto.as_ref(),
             &self.config.network,
-            self.identity.secret(),
         );
         let payload = encode_body(&Withdraw { tombstone: tombstone.bytes().clone() });
         self.request(Task::Withdraw, Purpose::Withdraw, room, None, Bytes::from(payload), None, now);
@@ -369,8 +369,12 @@ impl Node {
     /// A link to a peer is usable: rooms are proved on it.
     pub(super) fn members_linked(&mut self, peer: &Peer, now: Instant) {
         self.connecting.remove(&peer.id);
-        let rooms: Vec<RoomId> =
-            self.rooms.iter().filter(|(_, room)| room.members.contains_key(&peer.id)).map(|(id, _)| *id).collect();
+        let rooms: Vec<RoomId> = self
+            .rooms
+            .iter()
+            .filter(|(_, room)| room.members.contains_key(&peer.id))
+            .map(|(id, _)| *id)
+            .collect();
         for room in rooms {
             self.send_proof(room, peer.id, true, now);
         }
@@ -379,21 +383,32 @@ impl Node {
     /// Proves knowledge of the room to a linked peer.
     pub(super) fn send_proof(&mut self, room: RoomId, peer: PeerId, answer: bool, now: Instant) {
         let Some(&link) = self.peers.get(&peer) else { return };
-        let Some(binding) = self.links.get(&link).and_then(|link| link.peer.as_ref()).map(|peer| peer.binding) else {
+        let Some(binding) =
+            self.links.get(&link).and_then(|link| link.peer.as_ref()).map(|peer| peer.binding)
+        else {
             return;
         };
         let Some(state) = self.rooms.get(&room) else { return };
         let Some(claim) = state.claim.as_ref() else { return };
-        let body = proof_body(&binding, room, self.me, peer);
-        let input = signing_input("room-proof", &self.config.network, &[&body]);
+        let signature = RoomProof::signature(
+            &state.key,
+            &binding,
+            self.me,
+            peer,
+            self.crypto.as_ref(),
+            &self.config.network,
+        );
         let proof = RoomProof {
             room_key: state.public,
-            signature: self.crypto.sign(state.key.secret(), &input),
+            signature,
             answer,
             claim: claim.bytes().clone(),
             streams: state.streams.nexts_for(peer),
             marks: state.streams.marks_for(peer),
         };
+        if let Some(state) = self.rooms.get_mut(&room) {
+            state.streams.proved_to(peer, link);
+        }
         self.send(link, &Message::RoomProof(proof), now);
     }
 
@@ -405,11 +420,8 @@ impl Node {
             self.metrics.count(Counter::ProofsUnknownRoom);
             return self.send(id, &Message::RoomRefused(RoomRefused { room, full: false }), now);
         }
-        let body = proof_body(&peer.binding, room, peer.id, self.me);
-        let input = signing_input("room-proof", &self.config.network, &[&body]);
-        let claim = self
-            .crypto
-            .verify(&proof.room_key, &input, &proof.signature)
+        let claim = proof
+            .verify(&peer.binding, peer.id, self.me, self.crypto.as_ref(), &self.config.network)
             .then(|| self.checked_claim(&proof.claim, now))
             .flatten()
             .filter(|claim| claim.peer() == peer.id && claim.room_id() == room);
@@ -423,7 +435,7 @@ impl Node {
         }
         state.left.remove(&peer.id);
         self.member_proved(room, id, &peer, claim, now);
-        self.streams_linked(room, peer.id, proof, now);
+        self.streams_linked(room, peer.id, id, peer.instance, proof, now);
         if proof.answer {
             self.send_proof(room, peer.id, false, now);
         }
@@ -433,7 +445,14 @@ impl Node {
     /// A peer proved on this link that it knows the room: it is a member.
     fn member_proved(&mut self, room: RoomId, id: LinkId, peer: &Peer, claim: Claim, now: Instant) {
         let Some(state) = self.rooms.get_mut(&room) else { return };
-        let fresh = Member { claim: claim.clone(), link: None, instance: None, present: false, tries: 0, failed: false };
+        let fresh = Member {
+            claim: claim.clone(),
+            link: None,
+            instance: None,
+            present: false,
+            tries: 0,
+            failed: false,
+        };
         let member = state.members.entry(peer.id).or_insert(fresh);
         if claim.newer_than(&member.claim) {
             member.claim = claim;
@@ -520,7 +539,8 @@ impl Node {
     pub(super) fn members_said_goodbye(&mut self, peer: PeerId, now: Instant) {
         let rooms: Vec<RoomId> = self.rooms.keys().copied().collect();
         for room in rooms {
-            let linked = self.rooms.get(&room).and_then(|state| state.members.get(&peer)).map(|member| member.link);
+            let linked =
+                self.rooms.get(&room).and_then(|state| state.members.get(&peer)).map(|member| member.link);
             if linked.is_some_and(|link| link.is_some()) {
                 self.member_gone(room, peer, MemberLeftReason::Left, now);
             }
@@ -556,6 +576,7 @@ impl Node {
                 continue;
             };
             member.link = None;
+            state.streams.unlinked(peer);
             if member.present {
                 self.timers.set(Timer::Suspect(room, peer), now + self.config.rooms.suspect_timeout);
             }
@@ -569,7 +590,9 @@ impl Node {
     /// A suspected member was not linked again in time.
     pub(super) fn suspect_timeout(&mut self, room: RoomId, peer: PeerId, now: Instant) {
         let Some(state) = self.rooms.get_mut(&room) else { return };
-        let Some(member) = state.members.get_mut(&peer).filter(|member| member.link.is_none()) else { return };
+        let Some(member) = state.members.get_mut(&peer).filter(|member| member.link.is_none()) else {
+            return;
+        };
         let was_present = core::mem::replace(&mut member.present, false);
         member.failed = true;
         let joined = state.joined;
@@ -602,9 +625,4 @@ impl Node {
     pub(super) fn is_fellow(&self, peer: PeerId) -> bool {
         self.rooms.values().any(|room| room.members.contains_key(&peer))
     }
-}
-
-/// What the signature of a room proof covers.
-fn proof_body(binding: &[u8; 32], room: RoomId, prover: PeerId, verifier: PeerId) -> Vec<u8> {
-    [binding, room.as_bytes(), prover.as_bytes(), verifier.as_bytes()].concat()
 }

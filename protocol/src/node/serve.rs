@@ -4,11 +4,14 @@ use alloc::vec::Vec;
 
 use bytes::Bytes;
 
-use super::metrics::Counter;
 use super::Node;
-use crate::routing::{Claimed, Put, Tombstoned};
-use crate::wire::message::{ConnectAnswer, FindAnswer, NearestAnswer, Notify, Publish, PublishAnswer, Purpose, Withdraw};
-use crate::wire::{Bounded, Claim, Message, Reply, Routed, Tombstone, decode_body, encode_body};
+use super::metrics::Counter;
+use crate::routing::key::{home_id, replica_key};
+use crate::routing::store::{Asker, Buried, Copies, Item, Put, Tombstone as Buriable};
+use crate::wire::message::{
+    ConnectAnswer, FindAnswer, NearestAnswer, Notify, Publish, PublishAnswer, Purpose, Withdraw,
+};
+use crate::wire::{Bounded, Claim, Message, PeerIds, Reply, Routed, Tombstone, decode_body, encode_body};
 use crate::{Instant, PeerId, RoomId};
 
 impl Node {
@@ -16,7 +19,7 @@ impl Node {
     pub(super) fn terminal(&mut self, packet: &Routed, now: Instant) {
         match packet.purpose {
             Purpose::Find => {
-                let claims = self.claims_for(packet);
+                let claims = self.claims_for(packet, now);
                 self.answer_find(packet, claims, now);
             }
             Purpose::Publish => self.serve_publish(packet, now),
@@ -28,11 +31,11 @@ impl Node {
     }
 
     /// The claims this node can answer a find with: those it holds, and its own as a member.
-    pub(super) fn claims_for(&mut self, packet: &Routed) -> Vec<Bytes> {
+    pub(super) fn claims_for(&self, packet: &Routed, now: Instant) -> Vec<Bytes> {
         let room = packet.key;
-        let asker = packet.route.first().copied();
+        let asker = packet.route.get(0);
         let most = self.config.routing.claims_per_answer;
-        let mut claims = self.store.answer(room, asker, &[], most, self.unix_ms);
+        let mut claims = self.store.answer(room, 0, Asker { exclude: asker, known: &[] }, most, now);
         if let Some(own) = self.own_claim(room) {
             if asker != Some(self.me) && !claims.contains(&own) {
                 claims.truncate(most.saturating_sub(1));
@@ -51,10 +54,9 @@ impl Node {
     }
 
     fn serve_nearest(&mut self, packet: &Routed, now: Instant) {
-        let origin = packet.route.first().copied();
+        let origin = packet.route.get(0);
         let count = self.config.routing.leaf_set;
-        let nearest: Vec<PeerId> =
-            self.table.nearest_linked(&packet.key, count.saturating_add(1)).into_iter().collect();
+        let nearest = self.table.nearest_linked(&packet.key, count.saturating_add(1));
         let others = nearest.into_iter().filter(|peer| Some(*peer) != origin).take(count);
         let own = self.own_home.as_ref().map(|claim| claim.bytes().clone());
         let known: Bounded<Bytes, 16> = self.home_claims_of(others);
@@ -72,7 +74,13 @@ impl Node {
         let room = claim.room_id();
         let newer = self.hold(&claim, true, now);
         let most = self.config.routing.claims_per_answer;
-        let claims = self.store.answer(room, Some(claim.peer()), &publish.known, most, self.unix_ms);
+        let claims = self.store.answer(
+            room,
+            claim.replica(),
+            Asker { exclude: Some(claim.peer()), known: &publish.known },
+            most,
+            now,
+        );
         let answer = PublishAnswer { claims: Bounded::truncated(claims), newer, slow_down: 0 };
         self.reply(packet, encode_body(&answer), now);
     }
@@ -85,7 +93,8 @@ impl Node {
             return None;
         }
         // A claim that is held already was verified when it came.
-        if self.store.holds(claim.room_id(), claim.peer(), claim.digest()) || self.knows_claim(&claim) {
+        if self.store.holds(claim.room_id(), claim.replica(), claim.peer(), bytes) || self.knows_claim(&claim)
+        {
             return Some(claim);
         }
         claim.verify(self.crypto.as_ref(), &self.config.network).then_some(claim)
@@ -97,30 +106,29 @@ impl Node {
             return None;
         }
         let (room, peer) = (claim.room_id(), claim.peer());
-        let item = Claimed {
+        let item = Item {
             room,
             replica: claim.replica(),
             peer,
-            sequence: claim.sequence(),
+            sequence: (claim.sequence().boot, claim.sequence().counter),
             issued_ms: claim.issued_ms(),
             expiry_ms: claim.expiry_ms(),
             homes: claim.homes().to_vec(),
             digest: claim.digest(),
             bytes: claim.bytes().clone(),
-            held_since: now,
         };
         match self.store.put(item, now, self.unix_ms) {
             Put::New | Put::Rehomed => {
                 self.metrics.count(Counter::ClaimsStored);
-                self.claim_changed(room, peer, as_root, true, now);
+                self.claim_changed((room, claim.replica()), peer, as_root, true, now);
                 None
             }
             Put::Renewed => {
-                self.claim_changed(room, peer, as_root, false, now);
+                self.claim_changed((room, claim.replica()), peer, as_root, false, now);
                 None
             }
             Put::Old(newer) => Some(newer),
-            Put::Tombstoned | Put::Full | Put::Expired | Put::Known => None,
+            Put::Same | Put::Tombstoned(_) | Put::Full | Put::Quota | Put::Expired => None,
         }
     }
 
@@ -142,17 +150,17 @@ impl Node {
             return false;
         }
         let room = tombstone.room_id();
-        let item = Tombstoned {
+        let item = Buriable {
             room,
             replica: tombstone.replica(),
             peer: tombstone.peer(),
-            sequence: tombstone.sequence(),
+            sequence: (tombstone.sequence().boot, tombstone.sequence().counter),
             expiry_ms: tombstone.expiry_ms(),
             digest: tombstone.digest(),
             bytes: bytes.clone(),
         };
-        if self.store.withdraw(item, self.unix_ms) {
-            self.claim_changed(room, tombstone.peer(), as_root, false, now);
+        if self.store.bury(item, now, self.unix_ms) == Buried::New {
+            self.claim_changed((room, tombstone.replica()), tombstone.peer(), as_root, false, now);
         }
         true
     }
@@ -169,7 +177,7 @@ impl Node {
 
     /// Adds this node's home claim to a connect answer of its client, so that the origin can dial the relay.
     pub(super) fn add_home_claim(&mut self, reply: &mut Reply, from: PeerId) {
-        let is_target = reply.route.last() == Some(&from);
+        let is_target = reply.route.iter().next_back() == Some(from);
         let Some(own) = self.own_home.as_ref().filter(|_| is_target) else { return };
         if let Ok(mut answer) = decode_body::<ConnectAnswer>(&reply.payload) {
             if answer.home.is_none() && !answer.reply.is_empty() {
@@ -201,11 +209,12 @@ impl Node {
 
     /// Tells the claimants of a room of new and re-homed ones.
     pub(super) fn send_notifications(&mut self, now: Instant) {
-        for (room, fresh) in core::mem::take(&mut self.notify) {
+        for ((room, replica), fresh) in core::mem::take(&mut self.notify) {
             let claimants = self.store.claimants(room);
             for (target, homes) in &claimants {
                 let others = fresh.iter().filter(|peer| *peer != target);
-                let claims: Vec<Bytes> = others.filter_map(|peer| self.store.claim_of(room, *peer)).collect();
+                let claims: Vec<Bytes> =
+                    others.filter_map(|peer| self.store.claim_of(room, replica, *peer)).collect();
                 if claims.is_empty() {
                     continue;
                 }
@@ -229,10 +238,10 @@ impl Node {
                 to_root: false,
                 attempt: 0,
                 request: self.mint_request(),
-                key: crate::routing::home_id(*home),
+                key: home_id(*home),
                 target: Some(target),
-                exclude: Vec::new(),
-                route: Vec::new(),
+                exclude: PeerIds::default(),
+                route: PeerIds::default(),
                 payload: payload.clone(),
             };
             self.send_first(packet, &[], None, now);
@@ -240,33 +249,37 @@ impl Node {
     }
 
     /// What is held for a room changed: copies go out, claimants are told.
-    fn claim_changed(&mut self, room: RoomId, peer: PeerId, as_root: bool, news: bool, now: Instant) {
-        let rank = self.table.rank(&room, &self.home_room);
+    fn claim_changed(&mut self, slot: (RoomId, u8), peer: PeerId, as_root: bool, news: bool, now: Instant) {
+        let key = replica_key(&slot.0, slot.1);
+        let rank = self.table.ready_rank(&key, &self.home_room);
         if as_root || rank == 0 {
-            self.replicate(room, peer, now);
+            self.replicate(slot, peer, now);
             if news {
-                self.notify.entry(room).or_default().insert(peer);
+                self.notify.entry(slot).or_default().insert(peer);
                 self.timers.set_earlier(super::clock::Timer::Notify, now + self.config.routing.coalesce);
             }
         } else if rank < self.config.routing.replicas {
             // Never leave an empty root: whoever receives a copy and is not the root passes news on to it.
-            if let Some(root) = self.table.nearest_linked(&room, 1).first().copied() {
-                self.copy_to(room, Some(peer), root, now);
+            if let Some(root) = self.table.nearest_ready(&key, 1).first().copied() {
+                self.copy_to(slot, Some(peer), root, now);
             }
         }
     }
 
     /// Copies what changed to the next nearest holders.
-    fn replicate(&mut self, room: RoomId, peer: PeerId, now: Instant) {
+    fn replicate(&mut self, slot: (RoomId, u8), peer: PeerId, now: Instant) {
         let copies = self.config.routing.replicas.saturating_sub(1);
-        for holder in self.table.nearest_linked(&room, copies) {
-            self.copy_to(room, Some(peer), holder, now);
+        for holder in self.table.nearest_ready(&replica_key(&slot.0, slot.1), copies) {
+            self.copy_to(slot, Some(peer), holder, now);
         }
     }
 
     /// Sends the claims and tombstones of a room, or of one of its claimants, to a holder.
-    pub(super) fn copy_to(&mut self, room: RoomId, only: Option<PeerId>, holder: PeerId, now: Instant) {
-        let (claims, tombstones) = self.store.copies(room, only);
+    pub(super) fn copy_to(&mut self, slot: (RoomId, u8), only: Option<PeerId>, holder: PeerId, now: Instant) {
+        let Copies { claims, tombstones } = match only {
+            Some(peer) => self.store.copy_of(slot.0, slot.1, peer),
+            None => self.store.missing(slot.0, slot.1, &[]),
+        };
         if claims.is_empty() && tombstones.is_empty() {
             return;
         }

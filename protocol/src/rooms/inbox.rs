@@ -426,8 +426,9 @@ impl<M> Inbox<M> {
         true
     }
 
-    /// Makes sure that a stream is tracked, if the bound allows. It starts where it was left if that is remembered, else
-    /// at its generation's start, which is certain after a baseline and at a generation's first message.
+    /// Makes sure that a stream is tracked, if the bound allows. It starts where it was left if that is remembered; after
+    /// a baseline at 0, from where the first message moves it to its generation; else it is certain only for the first
+    /// message of a generation.
     fn open_stream(&mut self, at: Position, now: Instant) {
         let start = generation_start(at.sequence);
         let remembered = self.seen.last_before(at).map(|last| last.saturating_add(1));
@@ -448,8 +449,8 @@ impl<M> Inbox<M> {
             };
             known.streams.remove(&oldest);
         }
-        let certain = known.baseline || at.sequence == start;
-        let next = remembered.or(certain.then_some(start));
+        let fresh = if known.baseline { Some(0) } else { (at.sequence == start).then_some(start) };
+        let next = remembered.or(fresh);
         known.streams.insert(at.stream, Tracked { stream: Stream::new(next, now), used: self.uses });
     }
 
@@ -540,5 +541,231 @@ impl<M> Inbox<M> {
 impl<M> Author<M> {
     fn mark(&self, author: PeerId, stream: u64, tracked: &Tracked<M>) -> Option<StreamMark> {
         tracked.stream.next().map(|next| StreamMark { author, instance: self.instance, stream, next })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use alloc::vec;
+
+    use super::*;
+    use crate::NetworkId;
+    use crate::rooms::ENTRY_BYTES;
+    use crate::rooms::testing::{at, boot, id, peer};
+
+    const GAP: u64 = 5;
+
+    fn config() -> RoomConfig {
+        let mut config = crate::Config::client(NetworkId::default()).rooms;
+        config.gap_timeout = Duration::from_secs(GAP);
+        config
+    }
+
+    fn next(stream: u64, next: u64) -> StreamNext {
+        StreamNext { stream, next }
+    }
+
+    fn secs(n: u64) -> Instant {
+        Instant::from_secs(n)
+    }
+
+    /// Takes an honest message at second `now`; what is delivered, and the outcome.
+    fn take(inbox: &mut Inbox<u64>, position: Position, now: u64) -> (Vec<u64>, Outcome) {
+        let accepted = inbox.accept(position, id(position), 10, position.sequence, secs(now));
+        assert_eq!(inbox.check_invariants(), Ok(()));
+        assert_eq!(accepted.lost, 0);
+        (accepted.deliver, accepted.outcome)
+    }
+
+    fn joined() -> Inbox<u64> {
+        let mut inbox = Inbox::new(&config());
+        inbox.author_linked(peer(1), secs(0));
+        inbox.expect(peer(1), boot(1), &[next(0, 0)], secs(0));
+        inbox
+    }
+
+    fn released(author: u8, lost: u64, deliver: &[u64]) -> Vec<Released<u64>> {
+        vec![Released { author: peer(author), lost, deliver: deliver.to_vec() }]
+    }
+
+    #[test]
+    fn each_outcome() {
+        let mut inbox = joined();
+        assert_eq!(take(&mut inbox, at(1, 0, 0), 0), (vec![0], Outcome::Delivered));
+        assert_eq!(take(&mut inbox, at(1, 0, 3), 0), (vec![], Outcome::Held { gap: 2 }));
+        assert_eq!(take(&mut inbox, at(1, 0, 0), 0), (vec![], Outcome::Duplicate));
+        assert_eq!(take(&mut inbox, at(1, 0, 3), 0), (vec![], Outcome::Duplicate));
+        for sequence in [0, 3] {
+            let forged = inbox.accept(at(1, 0, sequence), id(at(9, 9, 9)), 1, 99, secs(0));
+            assert_eq!((forged.deliver, forged.outcome), (vec![], Outcome::Equivocation));
+        }
+        let older = Position { instance: boot(0), ..at(1, 0, 1) };
+        assert_eq!(take(&mut inbox, older, 0), (vec![], Outcome::Replay));
+        assert_eq!(take(&mut inbox, at(1, 0, u64::MAX), 0), (vec![], Outcome::Overflow));
+        assert_eq!(take(&mut inbox, at(1, 0, 1), 0), (vec![1], Outcome::Delivered));
+        assert_eq!(inbox.release_due(secs(GAP)), released(1, 1, &[3]));
+        assert_eq!(take(&mut inbox, at(1, 0, 2), 9), (vec![], Outcome::Late));
+        assert_eq!(inbox.marks_for(peer(1)).iter().map(|mark| mark.next).collect::<Vec<_>>(), [4]);
+        assert!(inbox.has_seen(&id(at(1, 0, 3))) && !inbox.has_seen(&id(at(1, 0, 2))));
+    }
+
+    #[test]
+    fn huge_numbers_are_gaps_and_overflow_nothing() {
+        for sequence in [(1 << 32) - 1, 1 << 40, u64::MAX - 1] {
+            let mut inbox = joined();
+            let (deliver, outcome) = take(&mut inbox, at(1, 0, sequence), 0);
+            let missing = sequence - generation_start(sequence);
+            if missing == 0 {
+                assert_eq!((deliver, outcome), (vec![sequence], Outcome::Delivered));
+            } else {
+                assert_eq!((deliver, outcome), (vec![], Outcome::Held { gap: missing }));
+                assert_eq!(inbox.release_due(secs(GAP)), released(1, missing, &[sequence]));
+            }
+            assert_eq!(inbox.next_deadline(), None);
+        }
+        let mut inbox = joined();
+        inbox.expect(peer(1), boot(1), &[next(0, u64::MAX), next(0, u64::MAX)], secs(1));
+        assert_eq!(inbox.release_due(secs(GAP + 1)), released(1, u64::from(u32::MAX), &[]));
+        assert_eq!(take(&mut inbox, at(1, 0, u64::MAX - 1), 7), (vec![], Outcome::Late));
+    }
+
+    #[test]
+    fn a_gap_waits_for_its_author_while_that_is_suspected() {
+        let mut inbox = joined();
+        take(&mut inbox, at(1, 0, 1), 10);
+        assert_eq!(inbox.next_deadline(), Some(secs(10 + GAP)));
+        inbox.author_suspected(peer(1));
+        assert_eq!((inbox.next_deadline(), inbox.release_due(secs(99))), (None, vec![]));
+        inbox.author_linked(peer(1), secs(100));
+        assert_eq!(inbox.next_deadline(), Some(secs(100 + GAP)));
+        inbox.author_left(peer(1), secs(102));
+        assert_eq!(inbox.next_deadline(), Some(secs(102 + GAP)));
+        let gaps: Vec<_> = inbox.gaps().collect();
+        assert_eq!(gaps, [Missing { author: peer(1), instance: boot(1), stream: 0, from: 0, to: 1 }]);
+        assert_eq!(inbox.release_due(secs(101 + GAP)), vec![]);
+        assert_eq!(inbox.release_due(secs(102 + GAP)), released(1, 1, &[1]));
+        assert_eq!((inbox.next_deadline(), inbox.bytes()), (None, 0));
+    }
+
+    #[test]
+    fn gaps_that_showed_together_are_given_up_together() {
+        let mut inbox = joined();
+        for sequence in [1, 3, 9] {
+            take(&mut inbox, at(1, 0, sequence), 1);
+        }
+        take(&mut inbox, at(1, 0, 20), 4);
+        assert_eq!(inbox.release_due(secs(1 + GAP)), released(1, 7, &[1, 3, 9]));
+        assert_eq!(inbox.next_deadline(), Some(secs(4 + GAP)), "the last showed later");
+        assert_eq!(inbox.release_due(secs(4 + GAP)), released(1, 10, &[20]));
+    }
+
+    #[test]
+    fn without_a_baseline_a_stream_is_held_until_it_comes_or_time_passes() {
+        let mut inbox = Inbox::new(&config());
+        assert_eq!(take(&mut inbox, at(1, 0, 7), 0), (vec![], Outcome::Held { gap: 0 }));
+        assert_eq!(take(&mut inbox, at(1, 5, 0), 0), (vec![0], Outcome::Delivered), "a stream's first");
+        assert_eq!(take(&mut inbox, at(1, 6, 2), 0), (vec![], Outcome::Held { gap: 0 }));
+        assert_eq!(inbox.marks_for(peer(1)), []);
+        let mut timed = inbox.clone();
+        let both = [released(1, 0, &[7]), released(1, 0, &[2])].concat();
+        assert_eq!(timed.release_due(secs(GAP)), both);
+        assert_eq!(timed.all_marks().count(), 3);
+
+        let proof = inbox.expect(peer(1), boot(1), &[next(0, 7)], secs(1));
+        assert_eq!(proof, Released { author: peer(1), lost: 0, deliver: vec![7] });
+        let gaps: Vec<_> = inbox.gaps().map(|gap| (gap.stream, gap.from, gap.to)).collect();
+        assert_eq!(gaps, [(6, 0, 2)], "what the baseline does not list started after it");
+        assert_eq!(inbox.marks_for(peer(1)).len(), 3);
+    }
+
+    #[test]
+    fn a_baseline_forgives_what_came_before_and_a_later_proof_does_not() {
+        let mut inbox = Inbox::new(&config());
+        inbox.expect(peer(1), boot(1), &[next(0, 5)], secs(0));
+        assert_eq!(take(&mut inbox, at(1, 0, 4), 0), (vec![], Outcome::Late));
+        assert_eq!(take(&mut inbox, at(1, 0, 5), 0), (vec![5], Outcome::Delivered));
+        let older = inbox.expect(peer(1), boot(0), &[next(0, 99)], secs(1));
+        assert_eq!((older.lost, inbox.next_deadline()), (0, None));
+        inbox.expect(peer(1), boot(1), &[next(0, 8), next(3, 2)], secs(1));
+        assert_eq!(take(&mut inbox, at(1, 0, 6), 2), (vec![6], Outcome::Delivered));
+        let both = [released(1, 1, &[]), released(1, 2, &[])].concat();
+        assert_eq!(inbox.release_due(secs(2 + GAP)), both, "7, and two of a stream of which nothing came");
+    }
+
+    #[test]
+    fn a_newer_instance_ends_the_older_one() {
+        let mut inbox = joined();
+        take(&mut inbox, at(1, 0, 2), 0);
+        let restarted = Position { instance: boot(2), ..at(1, 0, 0) };
+        let accepted = inbox.accept(restarted, id(restarted), 1, 100, secs(1));
+        assert_eq!(accepted, Accepted { deliver: vec![2, 100], lost: 2, outcome: Outcome::Delivered });
+        assert_eq!(take(&mut inbox, at(1, 0, 0), 1), (vec![], Outcome::Replay));
+        assert_eq!((inbox.next_deadline(), inbox.marks_for(peer(1))), (None, vec![]));
+        assert_eq!(inbox.check_invariants(), Ok(()));
+    }
+
+    #[test]
+    fn held_messages_are_bounded_by_number_and_the_nearest_stay() {
+        let mut config = config();
+        config.reorder_max = 2;
+        let mut inbox = Inbox::new(&config);
+        inbox.expect(peer(1), boot(1), &[next(0, 0)], secs(0));
+        for sequence in [4, 6] {
+            take(&mut inbox, at(1, 0, sequence), 0);
+        }
+        assert_eq!(take(&mut inbox, at(1, 0, 8), 0), (vec![], Outcome::Overflow));
+        assert_eq!(take(&mut inbox, at(1, 0, 2), 0), (vec![], Outcome::Held { gap: 2 }), "6 gives way");
+        assert!(!inbox.has_seen(&id(at(1, 0, 6))), "it may come again");
+        assert_eq!(inbox.release_due(secs(GAP)), released(1, 7, &[2, 4]), "0, 1, 3, and 5 to 8");
+    }
+
+    #[test]
+    fn held_messages_are_bounded_by_bytes_and_the_heaviest_author_gives_way() {
+        let mut config = config();
+        config.retain_bytes_max = 4 * (ENTRY_BYTES + 10);
+        let mut inbox = Inbox::new(&config);
+        for author in [1, 2] {
+            inbox.expect(peer(author), boot(1), &[next(0, 0)], secs(0));
+        }
+        for sequence in [1, 2, 3, 4] {
+            take(&mut inbox, at(1, 0, sequence), 0);
+        }
+        assert_eq!(take(&mut inbox, at(1, 0, 5), 0), (vec![], Outcome::Overflow));
+        for sequence in [1, 2] {
+            assert_eq!(take(&mut inbox, at(2, 0, sequence), 0), (vec![], Outcome::Held { gap: 1 }));
+        }
+        assert_eq!(take(&mut inbox, at(2, 0, 3), 0), (vec![], Outcome::Overflow), "both have their half");
+        assert_eq!(inbox.bytes(), config.retain_bytes_max);
+        assert_eq!(take(&mut inbox, at(1, 0, 0), 0), (vec![0, 1, 2], Outcome::Delivered));
+        let huge = inbox.accept(at(3, 0, 1), id(at(3, 0, 1)), usize::MAX, 1, secs(0));
+        assert_eq!(huge.outcome, Outcome::Overflow);
+    }
+
+    #[test]
+    fn authors_and_streams_are_bounded_and_idle_ones_give_way() {
+        let mut config = config();
+        config.mesh_max = 1;
+        config.streams_max = 2;
+        let mut inbox = Inbox::new(&config);
+        inbox.author_linked(peer(1), secs(0));
+        for author in 1..=9 {
+            inbox.expect(peer(author), boot(1), &[next(0, 0)], secs(0));
+        }
+        assert_eq!(inbox.all_marks().map(|mark| mark.author.0[0]).collect::<Vec<_>>(), [1, 7, 8, 9]);
+        for stream in 1..9 {
+            assert_eq!(take(&mut inbox, at(1, stream, 0), 0), (vec![0], Outcome::Delivered));
+        }
+        let marks: Vec<_> = inbox.marks_for(peer(1)).iter().map(|mark| mark.stream).collect();
+        assert_eq!(marks, [0, 8, 7, 6], "the one to all, then by recent use");
+        assert_eq!(take(&mut inbox, at(1, 1, 0), 0), (vec![], Outcome::Duplicate), "forgotten, not its ids");
+        assert_eq!(
+            take(&mut inbox, at(1, 1, 1), 0),
+            (vec![1], Outcome::Delivered),
+            "it goes on where it was"
+        );
+        for stream in [11, 12, 13] {
+            assert_eq!(take(&mut inbox, at(1, stream, 1), 0), (vec![], Outcome::Held { gap: 1 }));
+        }
+        assert_eq!(take(&mut inbox, at(1, 14, 1), 0), (vec![], Outcome::Overflow), "none is idle");
     }
 }

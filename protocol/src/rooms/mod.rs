@@ -44,6 +44,9 @@ pub mod retention;
 pub mod seen;
 pub mod stream;
 
+#[cfg(test)]
+mod laws;
+
 /// The stream of messages to all members.
 pub const ALL: u64 = 0;
 
@@ -83,7 +86,6 @@ impl From<&Header> for Position {
 
 /// The generation of a sequence number.
 #[must_use]
-#[expect(clippy::cast_possible_truncation, reason = "the shift leaves 32 bits")]
 pub const fn generation(sequence: u64) -> u32 {
     (sequence >> GENERATION_SHIFT) as u32
 }

@@ -61,6 +61,9 @@ pub struct Outbox<M> {
     streams: BTreeMap<u64, OwnStream>,
     directed_max: usize,
     uses: u64,
+    /// The running number of the first message for each peer. The oldest is forgotten: those messages are gone soonest.
+    baselines: BTreeMap<PeerId, u64>,
+    baselines_max: usize,
     retained: Retention<M>,
 }
 
@@ -79,6 +82,8 @@ impl<M> Outbox<M> {
             streams: BTreeMap::from([(ALL, all)]),
             directed_max: config.streams_max.clamp(2, STREAMS_ON_WIRE).saturating_sub(1),
             uses: 0,
+            baselines: BTreeMap::new(),
+            baselines_max: config.mesh_max.saturating_mul(4).max(4),
             retained: Retention::new(config),
         }
     }
@@ -165,23 +170,25 @@ impl<M> Outbox<M> {
     /// What `peer` lacks, in the order in which it was sent, when its proof has come.
     ///
     /// `marks` are those of its proof, all that it has for this author (see
-    /// [`Inbox::marks_for`](super::inbox::Inbox::marks_for)). If they name this instance, the peer had a baseline before:
-    /// it lacks what is at or after its marks, and all of the streams that it does not name, which started later. If
-    /// not, the proof sent to it on this link is its baseline, and it lacks what was sent since: `told` is what
-    /// [`end`](Self::end) gave at that time, `None` if the proof is still to be sent.
-    #[must_use]
-    pub fn missing_for(&self, peer: PeerId, told: Option<u64>, marks: &[StreamMark]) -> Vec<&Kept<M>> {
+    /// [`Inbox::marks_for`](super::inbox::Inbox::marks_for)). If they do not name this instance, the proof sent to it on
+    /// this link is its baseline, and it lacks what was sent since: `told` is what [`end`](Self::end) gave at that time,
+    /// `None` if the proof is still to be sent. If they do, it had a baseline before, which is remembered here: it lacks
+    /// what is at or after its marks, and of streams that it does not name, all since the baseline.
+    pub fn missing_for(&mut self, peer: PeerId, told: Option<u64>, marks: &[StreamMark]) -> Vec<&Kept<M>> {
         let mine = |mark: &&StreamMark| mark.author == self.author && mark.instance == self.instance;
         let from: BTreeMap<u64, u64> =
             marks.iter().filter(mine).map(|mark| (mark.stream, mark.next)).collect();
         if from.is_empty() {
-            return told.map_or_else(Vec::new, |told| self.retained.newer_for(peer, told).collect());
+            self.baselines.insert(peer, told.unwrap_or_else(|| self.end()));
+            if self.baselines.len() > self.baselines_max {
+                let oldest = self.baselines.iter().min_by_key(|(_, end)| **end).map(|(peer, _)| *peer);
+                oldest.and_then(|oldest| self.baselines.remove(&oldest));
+            }
         }
-        let lacking = |kept: &&Kept<M>| {
-            let start = from.get(&kept.position.stream).copied().unwrap_or(0);
-            kept.is_for(peer) && kept.position.sequence >= start
-        };
-        self.retained.iter().filter(lacking).collect()
+        let since = self.baselines.get(&peer).copied().unwrap_or(0);
+        let lacking =
+            |kept: &&Kept<M>| kept.position.sequence >= from.get(&kept.position.stream).copied().unwrap_or(0);
+        self.retained.newer_for(peer, since).filter(lacking).collect()
     }
 
     /// The copies of own messages.
@@ -279,17 +286,18 @@ mod tests {
             send(&mut outbox, recipients);
         }
         let mark = |instance, next| StreamMark { author: peer(1), instance, stream: ALL, next };
-        let missing = |peer, told, marks: &[_]| sequences(&outbox.missing_for(peer, told, marks));
-        assert_eq!(missing(peer(2), None, &[]), [0; 0], "the proof is still to be sent");
+        let mut missing = |peer, told, marks: &[_]| sequences(&outbox.missing_for(peer, told, marks));
+        assert_eq!(missing(peer(5), None, &[mark(boot(1), 0)]), [0, 1], "a baseline that is forgotten");
         assert_eq!(missing(peer(2), told, &[]), [0, 1], "one directed, one to all");
-        assert_eq!(missing(peer(2), told, &[mark(boot(1), 0)]), [0, 0, 1], "what was lost, too");
-        assert_eq!(missing(peer(2), told, &[mark(boot(1), 2)]), [0], "a stream of which it knows nothing");
+        assert_eq!(missing(peer(2), told, &[mark(boot(1), 1)]), [0, 1], "what was lost");
+        assert_eq!(missing(peer(2), None, &[mark(boot(1), 2)]), [0], "a stream of which it knows nothing");
+        assert_eq!(missing(peer(2), None, &[mark(boot(1), u64::MAX)]), [0]);
+        assert_eq!(missing(peer(4), told, &[]), [1], "no recipient of the directed ones");
         assert_eq!(
             missing(peer(2), None, &[mark(boot(0), 0)]),
             [0; 0],
-            "marks of another instance say nothing"
+            "anew, the proof is still to be sent"
         );
-        assert_eq!(missing(peer(2), None, &[mark(boot(1), u64::MAX)]), [0]);
-        assert_eq!(missing(peer(4), told, &[]), [1], "no recipient of the directed ones");
+        assert_eq!(missing(peer(2), None, &[mark(boot(1), 0)]), [0; 0], "its baseline is that proof");
     }
 }

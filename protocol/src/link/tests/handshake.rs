@@ -127,10 +127,8 @@ fn a_first_frame_is_judged_by_its_preamble() {
         ("refusal first", with(1, 4), Handshake),
     ];
     for (name, frame, reason) in cases {
-        let answer = match reason {
-            VersionMismatch | WrongNetwork => vec![frame::refused(reason)],
-            _ => vec![],
-        };
+        let answered = [VersionMismatch, WrongNetwork].contains(&reason);
+        let answer = answered.then(|| frame::refused(reason)).into_iter().collect();
         assert_eq!(first_at_responder(&frame), (closed(reason), answer), "{name}");
     }
     for end in 8..good.len() {
@@ -261,7 +259,11 @@ fn flawed_payloads(role: Role, own: u8) -> Vec<(&'static str, Vec<u8>, CloseReas
     vec![
         ("signature of the other role", of(FORGER, 1 - role as u8, &network, &key), BadKey),
         ("signature over another static key", of(FORGER, role as u8, &network, &[3; 32]), BadKey),
-        ("signature for another network", of(FORGER, role as u8, &NetworkId::new("x").unwrap(), &key), BadKey),
+        (
+            "signature for another network",
+            of(FORGER, role as u8, &NetworkId::new("x").unwrap(), &key),
+            BadKey,
+        ),
         ("altered signature", encode(&flipped), BadKey),
         ("small-order identity", encode(&weak), BadKey),
         ("our identity without our key", encode(&stolen), BadKey),
@@ -278,7 +280,9 @@ fn flawed_payloads(role: Role, own: u8) -> Vec<(&'static str, Vec<u8>, CloseReas
 
 #[test]
 fn payloads_are_checked_at_both_ends() {
-    for (role, session_role, own) in [(Role::Initiator, Role::Responder, 2), (Role::Responder, Role::Initiator, 1)] {
+    for (role, session_role, own) in
+        [(Role::Initiator, Role::Responder, 2), (Role::Responder, Role::Initiator, 1)]
+    {
         for (name, payload, reason) in flawed_payloads(role, own) {
             let mut config = config(session_role, own);
             config.expected = Some(peer(FORGER));

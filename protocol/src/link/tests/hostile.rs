@@ -29,7 +29,11 @@ fn chunks_that_break_the_rules_close_the_session() {
         ("ping without token", &[WHOLE, 1, kind::PING], Violation),
         ("ping with more", &[WHOLE, 3, kind::PING, 1, 1], Violation),
         ("pong without token", &[WHOLE, 1, kind::PONG], Violation),
-        ("token of eleven bytes", &[WHOLE, 12, kind::PONG, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 1], Violation),
+        (
+            "token of eleven bytes",
+            &[WHOLE, 12, kind::PONG, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 1],
+            Violation,
+        ),
     ];
     for (name, plaintext, reason) in cases {
         let (mut forger, mut session) = Forger::established();

@@ -1,7 +1,7 @@
 use alloc::vec;
 use core::time::Duration;
 
-use super::pair::{A, B, Pair, closed, config, text};
+use super::pair::{A, B, Pair, closed, config, crypto, message, responder, text};
 use crate::crypto::Role;
 use crate::link::{Class, Outgoing, Session, SessionEvent};
 use crate::{CloseReason, Instant};
@@ -47,7 +47,9 @@ fn silence_is_noticed_sooner_between_service_nodes() {
 
 #[test]
 fn any_message_counts_as_life() {
-    let mut pair = Pair::established();
+    let mut deaf = config(Role::Initiator, 1);
+    deaf.link.silence_client = secs(1000);
+    let mut pair = Pair::established_from(deaf, config(Role::Responder, 2));
     pair.cut[B] = true;
     for _ in 0..10 {
         pair.advance(secs(14));
@@ -56,7 +58,6 @@ fn any_message_counts_as_life() {
     }
     assert!(pair.ends[B].is_established());
     assert_eq!(pair.ends[B].last_heard(), Some(Instant::from_secs(140)));
-    assert!(pair.ends[A].is_closed());
 }
 
 #[test]
@@ -89,14 +90,14 @@ fn stuck() -> Pair {
     let mut pair = Pair::established();
     let mut first = config(Role::Initiator, 1);
     first.link.silence_client = secs(1000);
-    let mut a = Session::new(first, super::pair::crypto(), Instant::ZERO);
-    let mut b = super::pair::responder();
+    let mut a = Session::new(first, crypto(), Instant::ZERO);
+    let mut b = responder();
     a.grant(2048);
     b.handle_frame(&a.poll_frame(Instant::ZERO).unwrap(), Instant::ZERO);
     a.handle_frame(&b.poll_frame(Instant::ZERO).unwrap(), Instant::ZERO);
     b.handle_frame(&a.poll_frame(Instant::ZERO).unwrap(), Instant::ZERO);
     a.queue(Class::Control, text(&vec![7; a.credit() - 18 - 3]), Instant::ZERO).unwrap();
-    assert!(a.poll_frame(Instant::ZERO).is_some());
+    b.handle_frame(&a.poll_frame(Instant::ZERO).unwrap(), Instant::ZERO);
     assert_eq!((a.credit(), a.is_drained()), (0, true));
     pair.ends = [a, b];
     pair
@@ -129,11 +130,12 @@ fn a_frame_in_time_ends_a_stall() {
         pair.ends[A].grant(300);
         pair.settle();
     }
-    assert_eq!(pair.take_events(A), []);
+    let harmless = |event: &SessionEvent| matches!(event, SessionEvent::RoundTrip(_));
+    assert!(pair.take_events(A).iter().all(harmless));
     pair.ends[A].grant(10_000);
     pair.settle();
     assert!(pair.ends[A].is_drained());
-    assert_eq!(pair.take_events(B), [super::pair::message(&[7; 3000])]);
+    assert_eq!(pair.take_events(B), [message(&[7; 3000])]);
 }
 
 #[test]

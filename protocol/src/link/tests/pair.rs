@@ -219,10 +219,8 @@ impl Forger {
         noise.read_message(&frame[first..]).unwrap();
         let reply = noise.write_message(payload).unwrap();
         let events = session.handle_frame(&frame::join(kind, &[&reply]), now);
-        if self.role == Role::Responder {
-            if let Some(frame) = session.poll_frame(now) {
-                noise.read_message(&frame[2..]).unwrap();
-            }
+        if let Some(frame) = session.poll_frame(now) {
+            noise.read_message(&frame[2..]).unwrap();
         }
         if noise.is_finished() {
             self.cipher = Some(noise.finish().unwrap().cipher);
