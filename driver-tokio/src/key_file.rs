@@ -5,7 +5,6 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 
-use unamed_protocol::crypto::RealCrypto;
 use unamed_protocol::{Identity, KeyFileError};
 
 use crate::state::sync_dir;
@@ -145,7 +144,7 @@ fn create(path: &Path) -> io::Result<Identity> {
     let mut new = path.as_os_str().to_owned();
     new.push(format!(".new-{}", std::process::id()));
     let new = PathBuf::from(new);
-    let key = identity.to_key_file(&RealCrypto);
+    let key = identity.to_key_file();
     let outcome = write_new(&new, key.as_bytes()).and_then(|()| {
         // A link, unlike a rename, fails where a file exists. Not every file system has links.
         match fs::hard_link(&new, path) {

@@ -7,7 +7,7 @@ use std::task::{Context, Poll};
 
 use futures_core::Stream;
 use tokio::sync::{mpsc, oneshot};
-use unamed_protocol::crypto::{Crypto, RealCrypto};
+use unamed_protocol::crypto::RealCrypto;
 use unamed_protocol::{
     Address, FindReport, LinkView, NetworkId, Node, PeerId, RoomId, RoomKey, RoomNameError, RoomView, RoutingView,
 };
@@ -173,7 +173,7 @@ impl Network {
     /// See [`FindError`].
     pub async fn find_with(&self, name: &str, options: JoinOptions) -> Result<FindReport, FindError> {
         let key = self.derive(name, options).await.map_err(FindError::Name)?;
-        let room = RoomKey::room_id(&RealCrypto.public_key(key.secret()));
+        let room = key.id(&RealCrypto);
         let (reply, answer) = oneshot::channel();
         self.command(Command::Find { room, reply });
         answer.await.map_err(|_| FindError::Stopped)

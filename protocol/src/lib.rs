@@ -28,5 +28,5 @@ pub use network::{NetworkId, NetworkIdError};
 pub use node::Node;
 pub use node::api::*;
 pub use node::snapshot::SnapshotError;
-pub use room_key::{RoomKey, RoomNameError};
+pub use room_key::{RoomKey, RoomNameError, passphrase_from_file};
 pub use time::{Duration, Instant};
