@@ -14,12 +14,15 @@ use unamed_protocol::{Address, Config, Host, Identity, NetworkId, Node, NodeKind
 use crate::connection;
 use crate::dial::Dialler;
 use crate::driver::{Clock, Driver, Parts, network_mailbox, unix_ms};
-use crate::key_file::new_identity;
+use crate::key_file::{IdentityFileError, new_identity, read_or_create_identity};
 use crate::metrics::Counters;
 use crate::network::{Network, Shared};
 use crate::server::{Server, ServerLimits, Slots};
 use crate::state::StateDir;
 use crate::upgrade::Policy;
+
+/// The identity file in a state directory.
+const IDENTITY_FILE: &str = "identity.key";
 
 /// Describes a node. A node that listens is a service node, any other a client.
 #[derive(Default)]
@@ -59,6 +62,8 @@ pub enum StartError {
         /// Why.
         source: io::Error,
     },
+    /// The identity file in the state directory is bad.
+    Identity(IdentityFileError),
     /// An address cannot be listened on.
     Listen {
         /// The address.
@@ -80,12 +85,17 @@ impl fmt::Display for StartError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::StateDir { path, source } => write!(f, "state directory {}: {source}", path.display()),
+            Self::Identity(error) => error.fmt(f),
             Self::Listen { address, source } => write!(f, "listening on {address}: {source}"),
             Self::TooManyAddresses => {
                 write!(f, "a node has at most {} addresses", Address::ADVERTISED_MAX)
             }
-            Self::AddressWithoutListener(address) => write!(f, "address {address}: this node does not listen"),
-            Self::ForeignAddress(address) => write!(f, "address {address}: names another peer than this node"),
+            Self::AddressWithoutListener(address) => {
+                write!(f, "address {address}: this node does not listen")
+            }
+            Self::ForeignAddress(address) => {
+                write!(f, "address {address}: names another peer than this node")
+            }
             Self::Randomness(source) => write!(f, "no randomness from the operating system: {source}"),
         }
     }
@@ -94,7 +104,10 @@ impl fmt::Display for StartError {
 impl std::error::Error for StartError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
-            Self::StateDir { source, .. } | Self::Listen { source, .. } | Self::Randomness(source) => Some(source),
+            Self::StateDir { source, .. } | Self::Listen { source, .. } | Self::Randomness(source) => {
+                Some(source)
+            }
+            Self::Identity(error) => Some(error),
             Self::TooManyAddresses | Self::AddressWithoutListener(_) | Self::ForeignAddress(_) => None,
         }
     }
@@ -107,7 +120,8 @@ impl NetworkBuilder {
         self
     }
 
-    /// The node's key; a fresh one by default. See [`read_or_create_identity`](crate::read_or_create_identity).
+    /// The node's key. By default it is `identity.key` in the state directory, made where it is missing, and without a
+    /// state directory a fresh one. See [`read_or_create_identity`](crate::read_or_create_identity).
     pub fn identity(mut self, identity: Identity) -> Self {
         self.identity = Some(identity);
         self
@@ -163,15 +177,8 @@ impl NetworkBuilder {
     /// # Errors
     /// See [`StartError`].
     pub async fn start(self) -> Result<Network, StartError> {
-        let identity = match self.identity {
-            Some(identity) => identity,
-            None => new_identity().map_err(StartError::Randomness)?,
-        };
+        let Loaded { identity, state_dir, saved } = load(self.identity, self.state_dir).await?;
         let peer_id = identity.peer_id(&RealCrypto);
-        let (state_dir, saved) = match self.state_dir {
-            Some(path) => load(path).await?,
-            None => (None, None),
-        };
         let mut config = match self.listen.as_slice() {
             [] => Config::client(self.network.clone()),
             _ => Config::service(self.network.clone()),
@@ -243,14 +250,31 @@ impl NetworkBuilder {
     }
 }
 
-async fn load(path: PathBuf) -> Result<(Option<StateDir>, Option<Snapshot>), StartError> {
+struct Loaded {
+    identity: Identity,
+    state_dir: Option<StateDir>,
+    saved: Option<Snapshot>,
+}
+
+async fn load(identity: Option<Identity>, path: Option<PathBuf>) -> Result<Loaded, StartError> {
+    let Some(path) = path else {
+        let identity = identity.map_or_else(new_identity, Ok).map_err(StartError::Randomness)?;
+        return Ok(Loaded { identity, state_dir: None, saved: None });
+    };
     let reported = path.clone();
-    let load = move || StateDir::open(&path).map(|dir| (dir.load(), dir));
-    let (saved, dir) = tokio::task::spawn_blocking(load)
-        .await
-        .unwrap_or_else(|error| Err(io::Error::other(error)))
-        .map_err(|source| StartError::StateDir { path: reported, source })?;
-    Ok((Some(dir), saved))
+    let load = move || {
+        let dir =
+            StateDir::open(&path).map_err(|source| StartError::StateDir { path: path.clone(), source })?;
+        let identity = match identity {
+            Some(identity) => identity,
+            None => read_or_create_identity(&path.join(IDENTITY_FILE)).map_err(StartError::Identity)?.0,
+        };
+        Ok(Loaded { identity, saved: dir.load(), state_dir: Some(dir) })
+    };
+    match tokio::task::spawn_blocking(load).await {
+        Ok(loaded) => loaded,
+        Err(error) => Err(StartError::StateDir { path: reported, source: io::Error::other(error) }),
+    }
 }
 
 async fn bind(address: SocketAddr) -> io::Result<(TcpListener, SocketAddr)> {
@@ -269,7 +293,10 @@ fn announced(
         return Err(StartError::ForeignAddress(foreign.clone()));
     }
     if listening.is_empty() {
-        return given.into_iter().next().map_or(Ok(Vec::new()), |first| Err(StartError::AddressWithoutListener(first)));
+        return given
+            .into_iter()
+            .next()
+            .map_or(Ok(Vec::new()), |first| Err(StartError::AddressWithoutListener(first)));
     }
     let addresses = if given.is_empty() { listening.iter().copied().map(listened).collect() } else { given };
     if addresses.len() > Address::ADVERTISED_MAX {

@@ -64,7 +64,7 @@ pub(crate) enum Inbox {
 /// What the application wants.
 pub(crate) enum Command {
     Bootstrap(Address),
-    Join { key: Box<RoomKey>, reply: oneshot::Sender<Result<Joined, JoinError>> },
+    Join { key: Box<RoomKey>, reply: JoinReply },
     MakePrimary { ticket: Ticket, reply: oneshot::Sender<Result<(), RoomError>> },
     Leave { ticket: Ticket, reply: Option<oneshot::Sender<()>> },
     Broadcast { ticket: Ticket, request: Broadcast, wait: bool },
@@ -79,6 +79,9 @@ impl std::fmt::Debug for Command {
         f.write_str("Command(..)")
     }
 }
+
+/// Where the answer to a join goes.
+pub(crate) type JoinReply = oneshot::Sender<Result<Joined, JoinError>>;
 
 /// One join of a room: handles of an earlier join of the same room have no say over a later one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -116,7 +119,7 @@ struct Room {
     join: u64,
     events: MailSender<RoomEvent>,
     /// The join that is not answered yet.
-    joining: Option<(oneshot::Sender<Result<Joined, JoinError>>, MailReceiver<RoomEvent>)>,
+    joining: Option<(JoinReply, MailReceiver<RoomEvent>)>,
     /// Messages that wait for `RoomWritable`, first come, first served.
     waiting: VecDeque<Broadcast>,
 }
@@ -273,9 +276,9 @@ impl Driver {
     fn tell_clock(&mut self, slept: bool, now: Instant) {
         let unix_ms = unix_ms();
         let (wall_before, mono_before) = self.told;
-        let ahead = unix_ms.saturating_sub(wall_before).saturating_sub(
-            u64::try_from(now.since(mono_before).as_millis()).unwrap_or(u64::MAX),
-        );
+        let ahead = unix_ms
+            .saturating_sub(wall_before)
+            .saturating_sub(u64::try_from(now.since(mono_before).as_millis()).unwrap_or(u64::MAX));
         // The monotonic clock stands still while the machine sleeps.
         let resumed = slept || Duration::from_millis(ahead) > SLEPT_AFTER;
         if resumed {
@@ -353,8 +356,7 @@ impl Driver {
             let _ = inbox.send(Inbox::Ended);
         });
         self.connections = self.connections.saturating_add(1);
-        self.links
-            .insert(link, Link { state: LinkState::Open(orders), batch: Vec::new(), batch_bytes: 0 });
+        self.links.insert(link, Link { state: LinkState::Open(orders), batch: Vec::new(), batch_bytes: 0 });
     }
 
     fn command(&mut self, command: Command, now: Instant) {
@@ -392,7 +394,7 @@ impl Driver {
         self.rooms.get_mut(&ticket.room).filter(|room| room.join == ticket.join)
     }
 
-    fn join(&mut self, key: &RoomKey, reply: oneshot::Sender<Result<Joined, JoinError>>, now: Instant) {
+    fn join(&mut self, key: &RoomKey, reply: JoinReply, now: Instant) {
         // A join that nobody waits for any more must not stand in the way of this one, and what is still to be said of an
         // earlier one is not for its handle.
         let lost = |room: &Room| room.joining.as_ref().is_some_and(|(reply, _)| reply.is_closed());

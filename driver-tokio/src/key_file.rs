@@ -45,7 +45,9 @@ impl fmt::Display for IdentityFileError {
             IdentityFileProblem::Io(error) => error.fmt(f),
             IdentityFileProblem::Symlink => f.write_str("an identity file must not be a symbolic link"),
             IdentityFileProblem::NotAFile => f.write_str("not a regular file"),
-            IdentityFileProblem::TooLarge => write!(f, "more than {BYTES_MAX} bytes, which is no identity file"),
+            IdentityFileProblem::TooLarge => {
+                write!(f, "more than {BYTES_MAX} bytes, which is no identity file")
+            }
             IdentityFileProblem::Mode(mode) => {
                 write!(f, "mode {mode:04o} gives others access to a secret key; chmod it to 0600")
             }
@@ -82,9 +84,7 @@ pub fn read_identity(path: &Path) -> Result<Identity, IdentityFileError> {
 /// # Errors
 /// As [`read_identity`], and if the file cannot be created.
 pub fn read_or_create_identity(path: &Path) -> Result<(Identity, bool), IdentityFileError> {
-    let missing = |problem: &IdentityFileProblem| {
-        matches!(problem, IdentityFileProblem::Io(error) if error.kind() == io::ErrorKind::NotFound)
-    };
+    let missing = |problem: &IdentityFileProblem| matches!(problem, IdentityFileProblem::Io(error) if error.kind() == io::ErrorKind::NotFound);
     let outcome = match read(path) {
         Ok(identity) => Ok((identity, false)),
         Err(problem) if missing(&problem) => match create(path) {

@@ -61,8 +61,8 @@ pub use network::{FindError, JoinError, JoinOptions, Network, NetworkEvents};
 pub use room::{Room, RoomEvents, RoomSender, SendError};
 pub use server::ServerLimits;
 pub use unamed_protocol::{
-    Address, AddressClass, AddressError, Carrier, CloseReason, Config, FindReport, Hop, Identity, JoinOutcome,
-    KeyFileError, LinkReason, LinkReasons, LinkView, MemberLeftReason, Message, MessageId, NetworkId,
-    NetworkIdError, NodeKind, PeerId, PeerIdError, RoomError, RoomId, RoomKey, RoomNameError, RoomView,
-    RoutingView,
+    Address, AddressClass, AddressError, Carrier, CloseReason, Config, FindReport, Hop, Identity,
+    JoinOutcome, KeyFileError, LinkReason, LinkReasons, LinkView, MemberLeftReason, Message, MessageId,
+    NetworkId, NetworkIdError, NodeKind, PeerId, PeerIdError, RoomError, RoomId, RoomKey, RoomNameError,
+    RoomView, RoutingView,
 };

@@ -51,14 +51,8 @@ pub(crate) struct MailReceiver<T>(Arc<Mailbox<T>>);
 
 /// A mailbox for at most `letters_max` letters of `weight_max` bytes in all.
 pub(crate) fn mailbox<T>(letters_max: usize, weight_max: usize) -> (MailSender<T>, MailReceiver<T>) {
-    let queue = Queue {
-        letters: VecDeque::new(),
-        weight: 0,
-        missed: 0,
-        ended: false,
-        unread: false,
-        waker: None,
-    };
+    let queue =
+        Queue { letters: VecDeque::new(), weight: 0, missed: 0, ended: false, unread: false, waker: None };
     let mailbox = Arc::new(Mailbox { letters_max, weight_max, queue: Mutex::new(queue) });
     (MailSender(Arc::clone(&mailbox)), MailReceiver(mailbox))
 }

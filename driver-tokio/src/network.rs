@@ -9,7 +9,8 @@ use futures_core::Stream;
 use tokio::sync::{mpsc, oneshot};
 use unamed_protocol::crypto::RealCrypto;
 use unamed_protocol::{
-    Address, FindReport, LinkView, NetworkId, Node, PeerId, RoomId, RoomKey, RoomNameError, RoomView, RoutingView,
+    Address, FindReport, LinkView, NetworkId, Node, PeerId, RoomId, RoomKey, RoomNameError, RoomView,
+    RoutingView,
 };
 
 use crate::builder::NetworkBuilder;
@@ -118,7 +119,6 @@ impl std::error::Error for FindError {}
 
 impl Network {
     /// Starts to describe a node.
-    #[must_use]
     pub fn builder() -> NetworkBuilder {
         NetworkBuilder::default()
     }

@@ -311,7 +311,8 @@ async fn read_head(stream: &mut TcpStream, bytes: &mut Vec<u8>) -> io::Result<Re
 /// connection and could take the answer with it.
 async fn refuse(mut stream: TcpStream, refusal: Refusal) {
     let answer = async {
-        if stream.write_all(refusal.response().as_bytes()).await.is_err() || stream.shutdown().await.is_err() {
+        if stream.write_all(refusal.response().as_bytes()).await.is_err() || stream.shutdown().await.is_err()
+        {
             return;
         }
         let mut scratch = [0; 1024];

@@ -145,11 +145,14 @@ impl Refusal {
             Self::PerIp => {
                 ("429 Too Many Requests", "Retry-After: 30\r\n", "too many connections from your address")
             }
-            Self::Total => {
-                ("503 Service Unavailable", "Retry-After: 30\r\n", "this node has no room for more connections")
-            }
+            Self::Total => (
+                "503 Service Unavailable",
+                "Retry-After: 30\r\n",
+                "this node has no room for more connections",
+            ),
         };
-        let connection = if matches!(self, Self::NoUpgrade | Self::Version) { "close, Upgrade" } else { "close" };
+        let connection =
+            if matches!(self, Self::NoUpgrade | Self::Version) { "close, Upgrade" } else { "close" };
         format!(
             "HTTP/1.1 {status}\r\nConnection: {connection}\r\n{header}Content-Type: text/plain; charset=utf-8\r\n\
              Content-Length: {}\r\n\r\n{text}\n",
@@ -194,7 +197,8 @@ pub(crate) fn judge(head: &[u8], policy: &Policy, local: IpAddr) -> Result<Upgra
         return Err(Refusal::Version);
     }
     let key = headers.one("sec-websocket-key")?;
-    let key = key.filter(|key| is_key(key)).ok_or(Refusal::BadRequest("Sec-WebSocket-Key: 16 bytes in base64"))?;
+    let key =
+        key.filter(|key| is_key(key)).ok_or(Refusal::BadRequest("Sec-WebSocket-Key: 16 bytes in base64"))?;
     Ok(Upgrade { accept: derive_accept_key(key.as_bytes()), foreign_origin })
 }
 
@@ -211,7 +215,8 @@ fn check_origin_and_host(headers: &Headers<'_>, policy: &Policy, local: IpAddr) 
             return Err(Refusal::Origin);
         }
     }
-    Ok(origin.is_some_and(|origin| !policy.allows_origin(origin) || policy.origins.iter().any(|one| one == "*")))
+    Ok(origin
+        .is_some_and(|origin| !policy.allows_origin(origin) || policy.origins.iter().any(|one| one == "*")))
 }
 
 /// 16 bytes in base64: 22 characters, of which the last carries 4 bits, and two of padding.
@@ -228,7 +233,9 @@ impl<'a> Headers<'a> {
     fn all(&self, name: &'static str) -> impl Iterator<Item = Result<&'a str, Refusal>> {
         let named = self.0.iter().filter(move |header| header.name.eq_ignore_ascii_case(name));
         named.map(|header| {
-            str::from_utf8(header.value).map(str::trim).map_err(|_| Refusal::BadRequest("a header is not UTF-8"))
+            str::from_utf8(header.value)
+                .map(str::trim)
+                .map_err(|_| Refusal::BadRequest("a header is not UTF-8"))
         })
     }
 
@@ -368,7 +375,8 @@ mod tests {
     fn malformed_requests_get_their_status() {
         let bad = |what| Refusal::BadRequest(what);
         let key = format!("Sec-WebSocket-Key: {KEY}");
-        let base = ["Host: localhost", "Upgrade: websocket", "Connection: Upgrade", "Sec-WebSocket-Version: 13"];
+        let base =
+            ["Host: localhost", "Upgrade: websocket", "Connection: Upgrade", "Sec-WebSocket-Version: 13"];
         let with = |line: &str| request(&[&base[..], &[line]].concat());
         let without = |at: usize| {
             let mut lines = base.to_vec();
@@ -385,7 +393,16 @@ mod tests {
             (without(1), Refusal::NoUpgrade),
             (without(2), bad("the header Connection: Upgrade is missing")),
             (without(3), Refusal::Version),
-            (request(&["Host: localhost", "Upgrade: websocket", "Connection: Upgrade", &key, "Sec-WebSocket-Version: 12"]), Refusal::Version),
+            (
+                request(&[
+                    "Host: localhost",
+                    "Upgrade: websocket",
+                    "Connection: Upgrade",
+                    &key,
+                    "Sec-WebSocket-Version: 12",
+                ]),
+                Refusal::Version,
+            ),
             (request(&base), bad_key),
             (with("Sec-WebSocket-Key: c2hvcnQ="), bad_key),
             (with("Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZR=="), bad_key),
@@ -407,7 +424,8 @@ mod tests {
 
     #[test]
     fn compression_is_not_negotiated() {
-        let head = upgrade("localhost", &["Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits"]);
+        let head =
+            upgrade("localhost", &["Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits"]);
         let response = judge(&head, &Policy::default(), loopback()).unwrap().response();
         assert_eq!(
             response,
