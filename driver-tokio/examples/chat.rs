@@ -32,7 +32,11 @@ async fn main() -> Result<(), Box<dyn Error>> {
             }
             RoomEvent::MemberJoined { peer } => println!("{peer} joined"),
             RoomEvent::MemberLeft { peer, reason } => println!("{peer} left ({})", reason.as_str()),
-            other => println!("{other:?}"),
+            RoomEvent::MessagesLost { .. }
+            | RoomEvent::Merged { .. }
+            | RoomEvent::Writable
+            | RoomEvent::Full
+            | RoomEvent::Lagged { .. } => println!("{event:?}"),
         }
     }
     reader.join().map_err(|_| "the input thread failed")?;
