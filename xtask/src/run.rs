@@ -38,12 +38,19 @@ pub(crate) fn in_tree(command: &mut Command, root: &Path) {
     }
 }
 
+/// What a failure calls a command: the program's name and its first argument.
+fn name(command: &Command) -> String {
+    let program = Path::new(command.get_program()).file_name().unwrap_or(command.get_program());
+    let first = command.get_args().next().unwrap_or_default();
+    format!("{} {}", program.to_string_lossy(), first.to_string_lossy())
+}
+
 /// Runs a command with its output passed through.
 ///
 /// # Errors
 /// What went wrong, as one line.
 pub(crate) fn run(command: &mut Command) -> Result<(), String> {
-    let program = command.get_program().to_string_lossy().into_owned();
+    let program = name(command);
     match command.stdin(Stdio::null()).status() {
         Ok(status) if status.success() => Ok(()),
         Ok(status) => Err(format!("{program} ended with {status}")),
@@ -57,7 +64,7 @@ pub(crate) fn run(command: &mut Command) -> Result<(), String> {
 /// # Errors
 /// What went wrong, as one line.
 pub(crate) fn run_and_look(command: &mut Command, look: impl Fn(&str) + Sync) -> Result<(), String> {
-    let program = command.get_program().to_string_lossy().into_owned();
+    let program = name(command);
     let mut child = command
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
