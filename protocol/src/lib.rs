@@ -20,7 +20,7 @@ mod time;
 mod timer;
 pub mod wire;
 
-pub use address::{Address, AddressError, Host};
+pub use address::{Address, AddressClass, AddressError, Host};
 pub use config::{Config, LinkConfig, NodeKind, RoomConfig, RoutingConfig};
 pub use id::{Instance, LinkId, MessageId, PeerId, RequestId, RoomId, SaveId, hex};
 pub use identity::{Identity, KeyFileError, PeerIdError};
