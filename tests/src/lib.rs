@@ -17,8 +17,10 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, kill_process};
 pub use serde_json::{Value, json};
 
+mod nodes;
 mod scratch;
 
+pub use nodes::{Member, Service, identity, port};
 pub use scratch::Scratch;
 
 /// By when an event must have come, unless a test says otherwise.
@@ -211,6 +213,12 @@ impl Process {
     /// Ends the process's input.
     pub fn close_stdin(&mut self) {
         self.stdin = None;
+    }
+
+    /// The process's number.
+    #[must_use]
+    pub fn id(&self) -> u32 {
+        self.child.id()
     }
 
     /// Asks the process to end (SIGTERM).
