@@ -3,7 +3,7 @@
 use alloc::string::String;
 use core::fmt;
 
-use serde::de::{Error as _, Visitor};
+use serde::de::Visitor;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// Writes the first four bytes as hex, enough to tell ids apart in a log.
@@ -79,7 +79,7 @@ macro_rules! id32 {
 
         impl<'de> Deserialize<'de> for $name {
             fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-                fixed::deserialize(from).map(Self).map_err(D::Error::custom)
+                fixed::deserialize(from).map(Self)
             }
         }
 

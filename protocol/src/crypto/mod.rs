@@ -14,9 +14,11 @@ use sha2::{Digest as _, Sha256};
 mod ideal;
 mod noise;
 mod real;
+#[cfg(test)]
+mod tests;
 
-// pub use ideal::IdealCrypto;
-// pub use real::RealCrypto;
+pub use ideal::IdealCrypto;
+pub use real::RealCrypto;
 
 /// An Ed25519 signature (RFC 8032) or its ideal stand-in.
 pub type Signature = [u8; 64];
@@ -26,6 +28,9 @@ pub const SEAL_OVERHEAD: usize = 32 + 16;
 
 /// Bytes that [`Cipher::encrypt`] adds to a plaintext: the tag.
 pub const TAG_BYTES: usize = 16;
+
+/// Longest plaintext of one transport message: Noise allows 65,535 bytes with the tag (revision 34, section 3).
+pub const PLAINTEXT_BYTES_MAX: usize = 65_535 - TAG_BYTES;
 
 /// Which end of a handshake a node is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -94,7 +99,8 @@ pub trait Handshake: Debug + Send + Sync {
     /// The next message to send, carrying `payload` (encrypted in messages 2 and 3).
     ///
     /// # Errors
-    /// If it is not this end's turn.
+    /// If it is not this end's turn, if the message would exceed 65,535 bytes, or if the peer's share is of low order,
+    /// which shows when it is first used. The handshake is then useless.
     fn write_message(&mut self, payload: &[u8]) -> Result<Vec<u8>, CryptoError>;
 
     /// Takes the peer's next message and returns its payload.
@@ -130,13 +136,15 @@ pub trait Cipher: Debug + Send + Sync {
     /// Appends the ciphertext of `plaintext` and its tag ([`TAG_BYTES`]) to `out`.
     ///
     /// # Errors
-    /// [`CryptoError::Exhausted`] once the counter is spent.
+    /// [`CryptoError::Exhausted`] once the counter is spent, and for more than [`PLAINTEXT_BYTES_MAX`] bytes. `out` is
+    /// unchanged then.
     fn encrypt(&mut self, plaintext: &[u8], out: &mut Vec<u8>) -> Result<(), CryptoError>;
 
     /// Appends the plaintext of `ciphertext` (tag included) to `out`. A refused message does not advance the counter.
     ///
     /// # Errors
-    /// [`CryptoError::Decrypt`] if it does not authenticate.
+    /// [`CryptoError::Decrypt`] if it does not authenticate, [`CryptoError::Exhausted`] once the counter is spent. `out`
+    /// is unchanged then.
     fn decrypt(&mut self, ciphertext: &[u8], out: &mut Vec<u8>) -> Result<(), CryptoError>;
 }
 

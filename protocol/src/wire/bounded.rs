@@ -16,6 +16,23 @@ impl<T, const N: usize> Bounded<T, N> {
     /// Most items.
     pub const MAX: usize = N;
 
+    /// `items`, if they are at most `N`.
+    #[must_use]
+    pub fn new(items: Vec<T>) -> Option<Self> {
+        (items.len() <= N).then_some(Self(items))
+    }
+
+    /// The items in ascending order, each once, if they are at most `N`.
+    #[must_use]
+    pub fn ascending(mut items: Vec<T>) -> Option<Self>
+    where
+        T: Ord,
+    {
+        items.sort_unstable();
+        items.dedup();
+        Self::new(items)
+    }
+
     /// The first `N` items of `items`.
     #[must_use]
     pub fn truncated(items: impl IntoIterator<Item = T>) -> Self {
@@ -58,6 +75,9 @@ impl<T: Serialize, const N: usize> Serialize for Bounded<T, N> {
 /// The text by which the decoder recognises that a list was too long.
 pub(crate) const TOO_MANY: &str = "too many items";
 
+/// The text by which the decoder recognises that a list names an item twice, or is not in ascending order.
+pub(crate) const DUPLICATE: &str = "a list names an item twice or out of order";
+
 struct Items<T, const N: usize>(PhantomData<T>);
 
 impl<'de, T: Deserialize<'de>, const N: usize> Visitor<'de> for Items<T, N> {
@@ -87,4 +107,35 @@ impl<'de, T: Deserialize<'de>, const N: usize> Deserialize<'de> for Bounded<T, N
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
         from.deserialize_seq(Items(PhantomData))
     }
+}
+
+/// Reads a list that must be in strictly ascending order.
+pub(crate) fn ascending<'de, T, D, const N: usize>(from: D) -> Result<Bounded<T, N>, D::Error>
+where
+    T: Deserialize<'de> + Ord,
+    D: Deserializer<'de>,
+{
+    let items = Bounded::<T, N>::deserialize(from)?;
+    if items.is_sorted_by(|a, b| a < b) { Ok(items) } else { Err(D::Error::custom(DUPLICATE)) }
+}
+
+/// Reads a list in any order that must not name an item twice. Quadratic, for lists of some tens of items.
+pub(crate) fn unique<'de, T, D, const N: usize>(from: D) -> Result<Bounded<T, N>, D::Error>
+where
+    T: Deserialize<'de> + PartialEq,
+    D: Deserializer<'de>,
+{
+    let items = Bounded::<T, N>::deserialize(from)?;
+    if all_differ(items.iter()) { Ok(items) } else { Err(D::Error::custom(DUPLICATE)) }
+}
+
+/// Whether no two items are equal. Quadratic.
+pub(crate) fn all_differ<T: PartialEq>(items: impl Iterator<Item = T> + Clone) -> bool {
+    let mut rest = items;
+    while let Some(item) = rest.next() {
+        if rest.clone().any(|other| other == item) {
+            return false;
+        }
+    }
+    true
 }

@@ -3,12 +3,12 @@
 //! Every struct here is encoded by postcard with its fields in this order. Hot messages (routed packets, replies, circuit
 //! data, room messages) have hand-written views over the same format in [`view`](super::view).
 
-use alloc::vec::Vec;
-
 use bytes::Bytes;
-use serde::{Deserialize, Serialize};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize};
 
-use super::bounded::Bounded;
+use super::bounded::{Bounded, ascending, unique};
+use super::error::DecodeError;
 use crate::crypto::Signature;
 use crate::id::fixed;
 use crate::{Instance, MessageId, PeerId, RequestId, RoomId};
@@ -17,6 +17,17 @@ use crate::{Instance, MessageId, PeerId, RequestId, RoomId};
 ///
 /// A decoder skips and counts kinds that it does not know.
 pub mod kind {
+    /// Longest message of any kind but [`MESSAGE`], bytes: the largest of them (an answer with sixteen home claims) and
+    /// as much again. Room messages are bounded by the link
+    /// ([`LinkConfig::message_bytes_max`](crate::LinkConfig::message_bytes_max)).
+    pub const SMALL_BYTES_MAX: usize = 128 * 1024;
+
+    /// Longest message of a kind, bytes, if the wire bounds it.
+    #[must_use]
+    pub const fn bytes_max(kind: u8) -> Option<usize> {
+        if kind == MESSAGE { None } else { Some(SMALL_BYTES_MAX) }
+    }
+
     /// Liveness probe.
     pub const PING: u8 = 1;
     /// Answer to a probe.
@@ -99,6 +110,22 @@ pub enum Purpose {
     Notify = 5,
     /// Withdrawal of a claim. Payload [`Withdraw`]. Answered by an empty [`PublishAnswer`].
     Withdraw = 6,
+}
+
+impl TryFrom<u8> for Purpose {
+    type Error = DecodeError;
+
+    fn try_from(number: u8) -> Result<Self, DecodeError> {
+        match number {
+            1 => Ok(Self::Find),
+            2 => Ok(Self::Publish),
+            3 => Ok(Self::Nearest),
+            4 => Ok(Self::Connect),
+            5 => Ok(Self::Notify),
+            6 => Ok(Self::Withdraw),
+            _ => Err(DecodeError::BadEnum),
+        }
+    }
 }
 
 /// Link liveness probe; the answer repeats `token`.
@@ -290,7 +317,8 @@ pub struct CircuitOpen {
     pub circuit: u32,
     /// Who opens the circuit.
     pub origin: PeerId,
-    /// The nodes still to pass, the target last.
+    /// The nodes still to pass, each once, the target last.
+    #[serde(deserialize_with = "unique")]
     pub route: Bounded<PeerId, 16>,
     /// The room both ends are in.
     pub room: RoomId,
@@ -305,15 +333,6 @@ pub struct CircuitOpened {
     pub circuit: u32,
     /// Bytes that the receiver may send.
     pub window: u32,
-}
-
-/// A frame inside a circuit. In the hot path written and read by hand.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct CircuitData {
-    /// The circuit's number on this link.
-    pub circuit: u32,
-    /// The frame.
-    pub frame: Bytes,
 }
 
 /// More credit for a circuit.
@@ -414,6 +433,7 @@ pub struct Header {
     /// Counts the stream's messages from 0.
     pub sequence: u64,
     /// Recipients in ascending order; empty for all members.
+    #[serde(deserialize_with = "ascending")]
     pub recipients: Bounded<PeerId, 32>,
     /// First eight bytes of the hash of the sorted list of those to whom the author pushes; see [`PushSet`].
     pub push_set: u64,
@@ -424,24 +444,13 @@ pub struct Header {
     pub sealed: bool,
 }
 
-/// A room message. In the hot path written and read by hand.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct RoomMessage {
-    /// postcard of [`Header`].
-    pub header: Bytes,
-    /// The author's signature (kind `message`) over the header: 64 bytes, or none where the author sends over its own
-    /// link.
-    pub signature: Bytes,
-    /// The content.
-    pub body: Bytes,
-}
-
 /// Ids of messages that the sender holds and the receiver may lack.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Announce {
     /// The room.
     pub room: RoomId,
-    /// The messages.
+    /// The messages, each once.
+    #[serde(deserialize_with = "unique")]
     pub messages: Bounded<MessageId, 64>,
 }
 
@@ -450,7 +459,8 @@ pub struct Announce {
 pub struct Pull {
     /// The room.
     pub room: RoomId,
-    /// The messages.
+    /// The messages, each once.
+    #[serde(deserialize_with = "unique")]
     pub messages: Bounded<MessageId, 64>,
 }
 
@@ -460,6 +470,7 @@ pub struct PushSet {
     /// The room.
     pub room: RoomId,
     /// In ascending order.
+    #[serde(deserialize_with = "ascending")]
     pub peers: Bounded<PeerId, 64>,
 }
 
@@ -484,7 +495,8 @@ pub struct HandshakePayload {
     pub instance: Instance,
     /// Whether the sender is a service node.
     pub service: bool,
-    /// Tagged extensions; unknown tags are ignored.
+    /// Tagged extensions in ascending order of tags; unknown tags are ignored.
+    #[serde(deserialize_with = "by_tag")]
     pub extensions: Bounded<Extension, 16>,
 }
 
@@ -494,5 +506,17 @@ pub struct Extension {
     /// What it is.
     pub tag: u32,
     /// Its content.
-    pub value: Vec<u8>,
+    pub value: Bytes,
+}
+
+/// Reads extensions, which must be in strictly ascending order of their tags.
+pub(crate) fn by_tag<'de, D: Deserializer<'de>, const N: usize>(
+    from: D,
+) -> Result<Bounded<Extension, N>, D::Error> {
+    let extensions = Bounded::<Extension, N>::deserialize(from)?;
+    if extensions.is_sorted_by(|a, b| a.tag < b.tag) {
+        Ok(extensions)
+    } else {
+        Err(D::Error::custom(super::bounded::DUPLICATE))
+    }
 }

@@ -1,0 +1,256 @@
+//! The handshake of one link: three messages, and what is checked in them.
+
+use alloc::boxed::Box;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::fmt;
+
+use bytes::Bytes;
+use zeroize::Zeroizing;
+
+use super::frame::{self, FrameKind};
+use super::session::SessionConfig;
+use crate::crypto::{Cipher, Crypto, Finished, Handshake, Role, signing_input};
+use crate::wire::Bounded;
+use crate::wire::message::{Extension, HandshakePayload};
+use crate::{CloseReason, Identity, Instance, NetworkId, PeerId};
+
+/// The kind of the handshake's signatures.
+const SIGNATURE_KIND: &str = "handshake";
+
+/// What the handshake proved of the peer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Peer {
+    /// Its identity.
+    pub id: PeerId,
+    /// Which run of the identity it is.
+    pub instance: Instance,
+    /// Whether it says that it is a service node.
+    pub service: bool,
+    /// The link's channel binding: the Noise handshake hash, equal at both ends and nowhere else.
+    pub binding: [u8; 32],
+    /// Its tagged extensions.
+    pub extensions: Vec<Extension>,
+}
+
+/// What a frame leads to.
+#[derive(Debug)]
+pub(super) enum Step {
+    /// The handshake goes on with this frame.
+    Reply(Bytes),
+    /// The peer is authenticated.
+    Finished {
+        /// The frame to send, if one is left.
+        reply: Option<Bytes>,
+        /// Transport encryption.
+        cipher: Box<dyn Cipher>,
+        /// The peer.
+        peer: Peer,
+    },
+    /// The link closes, after this frame if there is one.
+    Closed(CloseReason, Option<Bytes>),
+}
+
+/// Which message is awaited, and what is kept for it.
+#[derive(Debug)]
+enum Stage {
+    Hello1,
+    /// With the own first frame, to know it again when it is reflected.
+    Hello2(Box<dyn Handshake>, Bytes),
+    Hello3(Box<dyn Handshake>),
+    Over,
+}
+
+/// One end's handshake.
+pub(super) struct Handshaking {
+    stage: Stage,
+    crypto: Arc<dyn Crypto>,
+    role: Role,
+    network: NetworkId,
+    identity: Identity,
+    peer: PeerId,
+    instance: Instance,
+    service: bool,
+    static_secret: Zeroizing<[u8; 32]>,
+    ephemeral: Zeroizing<[u8; 32]>,
+    expected: Option<PeerId>,
+}
+
+impl fmt::Debug for Handshaking {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Handshaking")
+            .field("stage", &self.stage)
+            .field("role", &self.role)
+            .field("expected", &self.expected)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Handshaking {
+    /// Starts; an initiator's first frame comes with it, unless the crypto provider refuses to make one.
+    pub(super) fn new(config: SessionConfig, crypto: Arc<dyn Crypto>) -> (Self, Option<Bytes>) {
+        let mut handshake = Self {
+            stage: Stage::Hello1,
+            crypto,
+            role: config.role,
+            network: config.network,
+            identity: config.identity,
+            peer: config.peer,
+            instance: config.instance,
+            service: config.service,
+            static_secret: Zeroizing::new(config.static_secret),
+            ephemeral: Zeroizing::new(config.ephemeral),
+            expected: config.expected,
+        };
+        let hello1 = match handshake.role {
+            Role::Initiator => handshake.hello1(),
+            Role::Responder => None,
+        };
+        (handshake, hello1)
+    }
+
+    fn hello1(&mut self) -> Option<Bytes> {
+        let preamble = frame::preamble(self.network.tag());
+        let mut noise = self.noise(&preamble);
+        let message = noise.write_message(&[]).ok()?;
+        let hello1 = frame::join(FrameKind::Hello1, &[&preamble, &message]);
+        self.stage = Stage::Hello2(noise, hello1.clone());
+        Some(hello1)
+    }
+
+    fn noise(&self, prologue: &[u8]) -> Box<dyn Handshake> {
+        self.crypto.handshake(self.role, &self.static_secret, &self.ephemeral, prologue)
+    }
+
+    /// Takes a frame.
+    pub(super) fn handle_frame(&mut self, frame: &[u8]) -> Step {
+        let step = match core::mem::replace(&mut self.stage, Stage::Over) {
+            Stage::Hello1 => self.handle_hello1(frame),
+            Stage::Hello2(noise, hello1) => self.handle_hello2(noise, &hello1, frame),
+            Stage::Hello3(noise) => self.handle_hello3(noise, frame),
+            Stage::Over => Err(CloseReason::Handshake),
+        };
+        step.unwrap_or_else(|reason| {
+            let answered = matches!(reason, CloseReason::VersionMismatch | CloseReason::WrongNetwork)
+                && self.role == Role::Responder;
+            Step::Closed(reason, answered.then(|| frame::refused(reason)))
+        })
+    }
+
+    fn handle_hello1(&mut self, frame: &[u8]) -> Result<Step, CloseReason> {
+        let (preamble, message) = frame::split_hello1(frame, self.network.tag())?;
+        let mut noise = self.noise(preamble);
+        let payload = noise.read_message(message).map_err(|_| CloseReason::Handshake)?;
+        if !payload.is_empty() {
+            return Err(CloseReason::Handshake);
+        }
+        let reply = noise.write_message(&self.payload()?).map_err(|_| CloseReason::Handshake)?;
+        self.stage = Stage::Hello3(noise);
+        Ok(Step::Reply(frame::join(FrameKind::Hello2, &[&reply])))
+    }
+
+    fn handle_hello2(
+        &mut self,
+        mut noise: Box<dyn Handshake>,
+        hello1: &[u8],
+        frame: &[u8],
+    ) -> Result<Step, CloseReason> {
+        if let Some(reason) = frame::parse_refused(frame) {
+            return Err(reason);
+        }
+        if frame == hello1 {
+            return Err(CloseReason::SelfDial);
+        }
+        let message = match frame::split(frame) {
+            Some((FrameKind::Hello2, message)) => message,
+            Some((FrameKind::Hello1 | FrameKind::Hello3 | FrameKind::Transport | FrameKind::Refused, _)) => {
+                return Err(CloseReason::Handshake);
+            }
+            None => return Err(CloseReason::NotOurProtocol),
+        };
+        if frame.len() > frame::PREAUTH_FRAME_BYTES_MAX {
+            return Err(CloseReason::TooLarge);
+        }
+        let payload = noise.read_message(message).map_err(|_| CloseReason::Handshake)?;
+        let claimed = self.check(&payload, noise.remote_static())?;
+        let reply = noise.write_message(&self.payload()?).map_err(|_| CloseReason::Handshake)?;
+        finish(noise, claimed, Some(frame::join(FrameKind::Hello3, &[&reply])))
+    }
+
+    fn handle_hello3(&mut self, mut noise: Box<dyn Handshake>, frame: &[u8]) -> Result<Step, CloseReason> {
+        if frame.len() > frame::PREAUTH_FRAME_BYTES_MAX {
+            return Err(CloseReason::TooLarge);
+        }
+        let Some((FrameKind::Hello3, message)) = frame::split(frame) else {
+            return Err(CloseReason::Handshake);
+        };
+        let payload = noise.read_message(message).map_err(|_| CloseReason::Handshake)?;
+        let claimed = self.check(&payload, noise.remote_static())?;
+        finish(noise, claimed, None)
+    }
+
+    /// This end's payload.
+    fn payload(&self) -> Result<Vec<u8>, CloseReason> {
+        let static_key = self.crypto.sealing_public_key(&self.static_secret);
+        let input = signed(self.role, &self.network, &static_key);
+        let payload = HandshakePayload {
+            identity: self.peer,
+            signature: self.crypto.sign(self.identity.secret(), &input),
+            instance: self.instance,
+            service: self.service,
+            extensions: Bounded::default(),
+        };
+        postcard::to_allocvec(&payload).map_err(|_| CloseReason::Handshake)
+    }
+
+    /// Checks the peer's payload. The signature comes first: what is said without it says nothing of the peer.
+    fn check(&self, payload: &[u8], remote: Option<[u8; 32]>) -> Result<HandshakePayload, CloseReason> {
+        let remote = remote.ok_or(CloseReason::Handshake)?;
+        let (payload, rest): (HandshakePayload, _) =
+            postcard::take_from_bytes(payload).map_err(|_| CloseReason::Handshake)?;
+        if !rest.is_empty() {
+            return Err(CloseReason::Handshake);
+        }
+        let role = match self.role {
+            Role::Initiator => Role::Responder,
+            Role::Responder => Role::Initiator,
+        };
+        let input = signed(role, &self.network, &remote);
+        if !self.crypto.verify(payload.identity.as_bytes(), &input, &payload.signature) {
+            return Err(CloseReason::BadKey);
+        }
+        if payload.identity == self.peer {
+            let itself = payload.instance == self.instance;
+            return Err(if itself { CloseReason::SelfDial } else { CloseReason::IdentityInUse });
+        }
+        if self.expected.is_some_and(|expected| expected != payload.identity) {
+            return Err(CloseReason::IdMismatch);
+        }
+        Ok(payload)
+    }
+}
+
+/// What the identity key signs: the sender's role and its static key.
+fn signed(role: Role, network: &NetworkId, static_key: &[u8; 32]) -> Vec<u8> {
+    let role = match role {
+        Role::Initiator => 0,
+        Role::Responder => 1,
+    };
+    signing_input(SIGNATURE_KIND, network, &[&[role], static_key])
+}
+
+fn finish(
+    noise: Box<dyn Handshake>,
+    claimed: HandshakePayload,
+    reply: Option<Bytes>,
+) -> Result<Step, CloseReason> {
+    let Finished { cipher, binding } = noise.finish().map_err(|_| CloseReason::Handshake)?;
+    let peer = Peer {
+        id: claimed.identity,
+        instance: claimed.instance,
+        service: claimed.service,
+        binding,
+        extensions: claimed.extensions.into_inner(),
+    };
+    Ok(Step::Finished { reply, cipher, peer })
+}
