@@ -105,7 +105,9 @@ impl Member {
 
 fn is_sight(event: &Value, other: &str) -> bool {
     match event["event"].as_str() {
-        Some("joined") => event["members"].as_array().is_some_and(|list| list.iter().any(|peer| peer == other)),
+        Some("joined") => {
+            event["members"].as_array().is_some_and(|list| list.iter().any(|peer| peer == other))
+        }
         Some("member_joined") => event["peer_id"] == other,
         _ => false,
     }

@@ -118,7 +118,10 @@ fn a_find_shows_its_route_and_the_members() {
     assert_eq!(report["room_id"].as_str().map(str::len), Some(64), "{report}");
     assert!(report["attempts"].as_u64().is_some_and(|attempts| attempts >= 1), "{report}");
     let route = report["route"].as_array().expect("a route");
-    assert!(route.iter().any(|hop| hop["peer_id"] == *first.peer || hop["peer_id"] == *second.peer), "{report}");
+    assert!(
+        route.iter().any(|hop| hop["peer_id"] == *first.peer || hop["peer_id"] == *second.peer),
+        "{report}"
+    );
     assert!(route.iter().all(|hop| hop["ms"].is_number()), "{report}");
 
     let empty = find("nobody is here");

@@ -134,7 +134,8 @@ fn wait_holds_lines_back_and_to_chooses_who_hears_them() {
     ben.process.close_stdin();
     anna.wait_hears(&ben.peer, "for anna alone");
     assert_eq!(ben.process.finish(), 0, "{}", ben.process.stderr());
-    let ben_left = |event: &unamed_tests::Value| event["event"] == "member_left" && event["peer_id"] == *ben.peer;
+    let ben_left =
+        |event: &unamed_tests::Value| event["event"] == "member_left" && event["peer_id"] == *ben.peer;
     cara.process.wait("ben's leave", ben_left);
     assert_eq!(cara.heard(&ben.peer, "for anna alone"), 0, "cara was not meant");
 }

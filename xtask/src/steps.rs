@@ -98,10 +98,13 @@ fn dependencies(root: &Path) -> Outcome {
     let Some(deny) = tools::find_or_install(root, "deny", &["--no-default-features"]) else {
         return Outcome::Skipped("there is no cargo-deny".to_owned());
     };
+    // cargo-deny looks at the dependencies of all platforms, and hence needs sources that a build here does not.
+    if let Err(why) = run::run(&mut run::cargo(root, &["fetch", "--locked"])) {
+        return Outcome::Skipped(format!("sources of other platforms cannot be had ({why})"));
+    }
     let all = run::run(&mut deny_check(&deny, root, &[], &["bans", "licenses", "sources"]));
-    let core = ["--manifest-path", "protocol/Cargo.toml"];
-    let config = ["--config", "protocol/deny.toml", "bans"];
-    all.and(run::run(&mut deny_check(&deny, root, &core, &config))).into()
+    let core = ["--manifest-path", "protocol/Cargo.toml", "--config", "protocol/deny.toml"];
+    all.and(run::run(&mut deny_check(&deny, root, &core, &["bans"]))).into()
 }
 
 fn deny_check(deny: &Tool, root: &Path, before: &[&str], after: &[&str]) -> Command {

@@ -46,7 +46,8 @@ const BINARY: u8 = 0x82;
 const PING: u8 = 0x89;
 
 /// What the original sends first.
-const ORIGINAL: &[u8] = br#"{"type":"connect","id":"8f14e45fceea167a5a36dedd4bea2543","rooms":["demo"],"ping":true}"#;
+const ORIGINAL: &[u8] =
+    br#"{"type":"connect","id":"8f14e45fceea167a5a36dedd4bea2543","rooms":["demo"],"ping":true}"#;
 
 /// The first bytes of a TLS 1.2 or 1.3 client.
 const TLS: &[u8] = &[0x16, 0x03, 0x01, 0x00, 0x05, 0x01, 0x00, 0x00, 0x01, 0x03];
@@ -67,7 +68,11 @@ fn before_the_upgrade(port: u16) -> Vec<Row> {
         ("plain HTTP", vec![plain.clone().into_bytes()], Expected::Status(426)),
         ("another method", vec![request("POST", &host, key, 13)], Expected::Status(405)),
         ("no key", vec![request("GET", &host, "", 13)], Expected::Status(400)),
-        ("a short key", vec![request("GET", &host, "Sec-WebSocket-Key: AAAA\r\n", 13)], Expected::Status(400)),
+        (
+            "a short key",
+            vec![request("GET", &host, "Sec-WebSocket-Key: AAAA\r\n", 13)],
+            Expected::Status(400),
+        ),
         ("an old version", vec![request("GET", &host, key, 12)], Expected::Status(426)),
         ("9 KiB of headers", vec![upgrade(port, &headers(9, 1000))], Expected::Status(431)),
         ("125 headers", vec![upgrade(port, &headers(125, 1))], Expected::Status(431)),
@@ -122,15 +127,51 @@ fn handshake_violations(port: u16) -> Vec<Row> {
     let with = |third: Vec<u8>| frames(vec![good.clone(), frame(BINARY, &third)]);
     vec![
         ("an empty frame", frames(vec![frame(BINARY, b"")]), Expected::Refused(CloseReason::NotOurProtocol)),
-        ("random bytes", frames(vec![frame(BINARY, &[0xa5; 48])]), Expected::Refused(CloseReason::NotOurProtocol)),
-        ("JSON in binary", frames(vec![frame(BINARY, ORIGINAL)]), Expected::Refused(CloseReason::NotOurProtocol)),
-        ("another network", frames(vec![hello(1, &[1], [7; 8], &[9; 32])]), Expected::Refused(CloseReason::WrongNetwork)),
-        ("another version", frames(vec![hello(9, &[9], tag, &[9; 32])]), Expected::Refused(CloseReason::VersionMismatch)),
-        ("a truncated hello", frames(vec![hello(1, &[1], tag, &[9; 5])]), Expected::Refused(CloseReason::Handshake)),
-        ("a hello of 1,500 bytes", frames(vec![hello(1, &[1], tag, &[9; 1500])]), Expected::Refused(CloseReason::TooLarge)),
-        ("a key of low order", frames(vec![hello(1, &[1], tag, &[0; 32])]), Expected::Refused(CloseReason::Handshake)),
-        ("data before the handshake", frames(vec![frame(BINARY, &[1, 3, 0, 0])]), Expected::Refused(CloseReason::Handshake)),
-        ("a third message of garbage", with([vec![1, 2], vec![0xa5; 200]].concat()), Expected::Refused(CloseReason::Handshake)),
+        (
+            "random bytes",
+            frames(vec![frame(BINARY, &[0xa5; 48])]),
+            Expected::Refused(CloseReason::NotOurProtocol),
+        ),
+        (
+            "JSON in binary",
+            frames(vec![frame(BINARY, ORIGINAL)]),
+            Expected::Refused(CloseReason::NotOurProtocol),
+        ),
+        (
+            "another network",
+            frames(vec![hello(1, &[1], [7; 8], &[9; 32])]),
+            Expected::Refused(CloseReason::WrongNetwork),
+        ),
+        (
+            "another version",
+            frames(vec![hello(9, &[9], tag, &[9; 32])]),
+            Expected::Refused(CloseReason::VersionMismatch),
+        ),
+        (
+            "a truncated hello",
+            frames(vec![hello(1, &[1], tag, &[9; 5])]),
+            Expected::Refused(CloseReason::Handshake),
+        ),
+        (
+            "a hello of 1,500 bytes",
+            frames(vec![hello(1, &[1], tag, &[9; 1500])]),
+            Expected::Refused(CloseReason::TooLarge),
+        ),
+        (
+            "a key of low order",
+            frames(vec![hello(1, &[1], tag, &[0; 32])]),
+            Expected::Refused(CloseReason::Handshake),
+        ),
+        (
+            "data before the handshake",
+            frames(vec![frame(BINARY, &[1, 3, 0, 0])]),
+            Expected::Refused(CloseReason::Handshake),
+        ),
+        (
+            "a third message of garbage",
+            with([vec![1, 2], vec![0xa5; 200]].concat()),
+            Expected::Refused(CloseReason::Handshake),
+        ),
         ("a third message that is cut", with(vec![1, 2]), Expected::Refused(CloseReason::Handshake)),
         ("no first message", frames(Vec::new()), Expected::Ended),
         ("no third message", unfinished(), Expected::Ended),
@@ -153,7 +194,8 @@ fn each_bad_input_has_its_outcome_and_the_node_serves_on() {
     let mut wrong = Vec::new();
     for table in [before_the_upgrade(port), websocket_violations(port), handshake_violations(port)] {
         let judged = thread::scope(|scope| {
-            let row = |(name, parts, expected): Row| scope.spawn(move || (name, play(port, &parts), expected));
+            let row =
+                |(name, parts, expected): Row| scope.spawn(move || (name, play(port, &parts), expected));
             let running: Vec<_> = table.into_iter().map(row).collect();
             running.into_iter().map(|row| row.join().expect("a row ends")).collect::<Vec<_>>()
         });

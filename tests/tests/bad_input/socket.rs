@@ -20,7 +20,12 @@ pub(crate) struct Outcome {
 
 /// A good request for an upgrade, with these further header lines.
 pub(crate) fn upgrade(port: u16, more: &str) -> Vec<u8> {
-    request("GET", &format!("127.0.0.1:{port}"), &format!("Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n{more}"), 13)
+    request(
+        "GET",
+        &format!("127.0.0.1:{port}"),
+        &format!("Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n{more}"),
+        13,
+    )
 }
 
 /// A request as given.

@@ -4,6 +4,7 @@
 //! call such as `proptest!` is seen like any other code.
 
 use std::collections::BTreeSet;
+use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -148,6 +149,9 @@ fn crates_and_modules_say_what_they_are() {
     let bare: Vec<String> = with_extension(&["rs"])
         .into_iter()
         .filter(|path| path.components().any(|part| part.as_os_str() == "src"))
+        .filter(|path| {
+            !path.components().any(|part| ["tests", "tests.rs"].map(OsStr::new).contains(&part.as_os_str()))
+        })
         .filter(|path| !read(path).lines().any(|line| line.starts_with("//!")))
         .map(|path| path.display().to_string())
         .collect();

@@ -11,13 +11,15 @@ pub(crate) fn crate_roots(folder: &Path, manifest: &str, all: &BTreeSet<PathBuf>
     let usual = |file: &Path| {
         let parts: Vec<_> = file.iter().map(|part| part.to_string_lossy().into_owned()).collect();
         let parts: Vec<&str> = parts.iter().map(String::as_str).collect();
-        match parts.as_slice() {
-            ["build.rs"] | ["src", "lib.rs" | "main.rs"] => true,
-            ["src", "bin", _] | ["src", "bin", _, "main.rs"] => true,
-            ["tests" | "benches" | "examples", _] => true,
-            ["tests" | "benches" | "examples", _, "main.rs"] => true,
-            _ => false,
-        }
+        matches!(
+            parts.as_slice(),
+            ["build.rs"]
+                | ["src", "lib.rs" | "main.rs"]
+                | ["src", "bin", _]
+                | ["src", "bin", _, "main.rs"]
+                | ["tests" | "benches" | "examples", _]
+                | ["tests" | "benches" | "examples", _, "main.rs"]
+        )
     };
     let mut roots: BTreeSet<PathBuf> =
         all.iter().filter(|path| path.strip_prefix(folder).is_ok_and(usual)).cloned().collect();
