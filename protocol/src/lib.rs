@@ -15,6 +15,7 @@ pub mod link;
 mod network;
 mod node;
 mod room_key;
+pub mod rooms;
 pub mod routing;
 mod time;
 mod timer;
@@ -26,6 +27,7 @@ pub use id::{Instance, LinkId, MessageId, PeerId, RequestId, RoomId, SaveId, hex
 pub use identity::{Identity, KeyFileError, PeerIdError};
 pub use network::{NetworkId, NetworkIdError};
 pub use node::Node;
+pub use node::SnapshotError;
 pub use node::api::*;
-pub use room_key::{RoomKey, RoomNameError};
+pub use room_key::{RoomKey, RoomNameError, passphrase_from_file};
 pub use time::{Duration, Instant};

@@ -78,3 +78,37 @@ impl fmt::Display for NetworkIdError {
 }
 
 impl core::error::Error for NetworkIdError {}
+
+#[cfg(test)]
+mod tests {
+    use std::string::ToString as _;
+
+    use super::*;
+    use crate::hex;
+
+    #[test]
+    fn ids_are_bounded_in_bytes() {
+        use NetworkIdError::{Empty, TooLong};
+        let cases = [
+            ("", Err(Empty)),
+            ("u", Ok(())),
+            (" ", Ok(())),
+            ("0123456789abcdef0123456789abcdef", Ok(())),
+            ("0123456789abcdef0123456789abcdef0", Err(TooLong)),
+            ("éééééééééééééééé", Ok(())),
+            ("ééééééééééééééééé", Err(TooLong)),
+        ];
+        for (id, expected) in cases {
+            assert_eq!(NetworkId::new(id).map(|network| assert_eq!(network.as_str(), id)), expected, "{id}");
+            assert_eq!(id.parse::<NetworkId>(), NetworkId::new(id));
+        }
+        assert_eq!(NetworkId::default().to_string(), "unamed");
+    }
+
+    #[test]
+    fn the_tag_is_the_head_of_the_hash() {
+        // sha256sum of "unamed" and of "other".
+        assert_eq!(hex(&NetworkId::default().tag()), "d3ff61d30760f268");
+        assert_eq!(hex(&NetworkId::new("other").unwrap().tag()), "d9298a10d1b07358");
+    }
+}

@@ -15,7 +15,7 @@ mod ideal;
 mod noise;
 mod real;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 pub use ideal::IdealCrypto;
 pub use real::RealCrypto;

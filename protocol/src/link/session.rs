@@ -23,8 +23,8 @@ use crate::{CloseReason, Identity, Instance, Instant, LinkConfig, NetworkId, Pee
 pub struct SessionConfig {
     /// Which end this is.
     pub role: Role,
-    /// Largest frame, bytes: [`LinkConfig::frame_bytes_max`] on a WebSocket, less inside a circuit. Taken as
-    /// [`PREAUTH_FRAME_BYTES_MAX`] if smaller.
+    /// Largest frame, bytes: [`LinkConfig::frame_bytes_max`] on a WebSocket, less inside a circuit. At least
+    /// [`PREAUTH_FRAME_BYTES_MAX`] and at most what a Noise message can hold; brought into these bounds.
     pub max_frame: usize,
     /// Bounds and periods.
     pub link: LinkConfig,
@@ -105,6 +105,9 @@ struct Bounds {
     service: bool,
 }
 
+/// Header and the longest Noise message (revision 34, section 3).
+const FRAME_BYTES_MAX: usize = HEADER_BYTES + 65_535;
+
 #[derive(Debug)]
 enum State {
     Handshaking {
@@ -157,7 +160,7 @@ impl Session {
     pub fn new(config: SessionConfig, crypto: Arc<dyn Crypto>, now: Instant) -> Self {
         let link = &config.link;
         let bounds = Bounds {
-            max_frame: config.max_frame.max(PREAUTH_FRAME_BYTES_MAX),
+            max_frame: config.max_frame.clamp(PREAUTH_FRAME_BYTES_MAX, FRAME_BYTES_MAX),
             message_bytes_max: link.message_bytes_max,
             reassembly_bytes_max: link.reassembly_bytes_max,
             queue_bytes_max: [link.queue_bytes_max, link.queue_bytes_max, config.relay_bytes_max, usize::MAX],
@@ -188,18 +191,17 @@ impl Session {
     /// Takes a frame of the peer.
     pub fn handle_frame(&mut self, frame: &Bytes, now: Instant) -> Vec<SessionEvent> {
         let mut events = Vec::new();
-        let outcome = match &mut self.state {
+        match &mut self.state {
             State::Handshaking { handshake, .. } => {
                 let step = handshake.handle_frame(frame);
-                self.handle_step(step, now, &mut events)
+                self.handle_step(step, now, &mut events);
             }
             State::Established(link) if !link.closed => {
-                link.handle_frame(frame, &self.bounds, now, &mut events)
+                if let Err(reason) = link.handle_frame(frame, &self.bounds, now, &mut events) {
+                    self.close(reason, &mut events);
+                }
             }
-            State::Established(_) | State::Closed => Ok(()),
-        };
-        if let Err(reason) = outcome {
-            self.close(reason, &mut events);
+            State::Established(_) | State::Closed => {}
         }
         self.watch(now);
         events
@@ -268,7 +270,9 @@ impl Session {
     pub fn handle_timeout(&mut self, now: Instant) -> Vec<SessionEvent> {
         let mut events = Vec::new();
         if let Some(reason) = self.failed.take() {
-            self.close(reason, &mut events);
+            if !self.is_closed() {
+                self.close(reason, &mut events);
+            }
             return events;
         }
         match &mut self.state {
@@ -416,12 +420,7 @@ impl Session {
         }
     }
 
-    fn handle_step(
-        &mut self,
-        step: Step,
-        now: Instant,
-        events: &mut Vec<SessionEvent>,
-    ) -> Result<(), CloseReason> {
+    fn handle_step(&mut self, step: Step, now: Instant, events: &mut Vec<SessionEvent>) {
         if let Some(asked) = self.asked.take() {
             self.rtt.sample(now.since(asked));
         }
@@ -448,7 +447,6 @@ impl Session {
                 self.outbox.extend(frame);
             }
         }
-        Ok(())
     }
 
     fn handle_stall(&mut self, now: Instant, events: &mut Vec<SessionEvent>) {

@@ -204,13 +204,6 @@ pub enum Event {
         /// The room.
         room: RoomId,
     },
-    /// Halves of a room that had formed apart have met.
-    RoomMerged {
-        /// The room.
-        room: RoomId,
-        /// Members that became known by it.
-        members: usize,
-    },
     /// The primary room is another one.
     PrimaryChanged {
         /// The room; the own home room if none is joined.
@@ -419,6 +412,46 @@ pub enum CloseReason {
     RelayLost = 27,
     /// A relay refused a circuit.
     RelayRefused = 28,
+}
+
+impl CloseReason {
+    const ALL: [Self; 29] = [
+        Self::Unwanted,
+        Self::Shutdown,
+        Self::Busy,
+        Self::Duplicate,
+        Self::Replaced,
+        Self::IdentityInUse,
+        Self::NotOurProtocol,
+        Self::VersionMismatch,
+        Self::WrongNetwork,
+        Self::Handshake,
+        Self::BadKey,
+        Self::HandshakeTimeout,
+        Self::IdMismatch,
+        Self::SelfDial,
+        Self::Decrypt,
+        Self::TooLarge,
+        Self::Violation,
+        Self::SlowReader,
+        Self::Silent,
+        Self::Closed,
+        Self::Reset,
+        Self::Refused,
+        Self::DialTimeout,
+        Self::Unresolved,
+        Self::NotWebSocket,
+        Self::Tls,
+        Self::Unsupported,
+        Self::RelayLost,
+        Self::RelayRefused,
+    ];
+
+    /// The reason with this number on the wire; unknown numbers count as [`Closed`](Self::Closed).
+    #[must_use]
+    pub fn from_wire(number: u8) -> Self {
+        Self::ALL.get(usize::from(number)).copied().unwrap_or(Self::Closed)
+    }
 }
 
 /// Why a link exists. Links carry sets of them.

@@ -1,153 +1,377 @@
 //! The node: one state machine over all layers.
+//!
+//! `impl Node` is split by feature. Everything here runs inside one call of the driver: a command, an input or a due
+//! timer changes state and queues messages on sessions; at its end [`flush`](Node::flush) turns queued messages into
+//! frames as far as credit goes. Leaves ([`routing`](crate::routing), [`rooms`](crate::rooms), [`link`](crate::link))
+//! are asked for values and never see the outbox.
+//!
+//! | part | owns |
+//! |---|---|
+//! | `links` | links from dial or accept to close, admission, duplicates, reasons |
+//! | `circuits` | circuits relayed and ended here, credit per hop |
+//! | `overlay`, `homes` | home claims, hellos, leaf set and buckets, a client's homes, healing |
+//! | `requests`, `forward`, `serve` | routed requests: attempts, hops, answers |
+//! | `holder` | claims held for rooms |
+//! | `rooms`, `connect`, `messages` | joined rooms, members and links to them, messages |
+
+use alloc::boxed::Box;
+use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
+use alloc::string::String;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
 
 use bytes::Bytes;
+use rand_core::Rng as _;
 
-use crate::{Address, Deadline, Instant, LinkId, MessageId, PeerId, RequestId, RoomId, RoomKey};
-
-pub(crate) mod api;
-
-use api::{
-    BroadcastError, Input, JoinError, LinkLimit, LinkView, Origin, Output, Recipients, RoomError, RoomView,
-    RoutingView, Start,
+use crate::crypto::Crypto;
+use crate::routing::book::Book;
+use crate::routing::store::Store;
+use crate::routing::table::Table;
+use crate::timer::Timers;
+use crate::wire::{HomeClaim, Sequence};
+use crate::{
+    Address, Config, Deadline, Identity, Instance, Instant, LinkId, MessageId, NodeKind, PeerId, RequestId,
+    RoomId, RoomKey, SaveId,
 };
 
+pub(crate) mod api;
+mod circuits;
+mod clock;
+mod connect;
+mod dispatch;
+mod forward;
+mod holder;
+mod homes;
+mod invariants;
+mod life;
+mod links;
+mod messages;
+mod metrics;
+mod overlay;
+mod requests;
+mod rooms;
+mod serve;
+mod snapshot;
+mod views;
+
+pub use snapshot::SnapshotError;
+
+use api::{BroadcastError, Event, Input, JoinError, LinkLimit, Origin, Output, Recipients, RoomError, Start};
+use circuits::{CircuitEnd, CircuitKey, SendToken};
+use clock::{Randomness, Timer, WallClock};
+use forward::{PendingHop, Seen};
+use homes::HomeCandidates;
+use links::Link;
+use metrics::Metrics;
+use requests::Request;
+use rooms::Room;
+
 /// A node of the network: one deterministic state machine without I/O.
+///
+/// The [crate documentation](crate) states how to drive it.
 #[derive(Debug)]
-pub struct Node {}
+pub struct Node {
+    config: Config,
+    identity: Identity,
+    me: PeerId,
+    crypto: Arc<dyn Crypto>,
+    instance: Instance,
+    static_secret: [u8; 32],
+    sealing_public: [u8; 32],
+    home_room: RoomId,
+    addresses: Vec<Address>,
+
+    random: Randomness,
+    wall: WallClock,
+    /// Wall time of the present call, milliseconds since the Unix epoch.
+    unix_ms: u64,
+    born: Instant,
+    timers: Timers<Timer>,
+    outbox: VecDeque<Output>,
+    metrics: Metrics,
+
+    /// Whether the first save was answered: nothing is dialled or published before.
+    started: bool,
+    shutting_down: bool,
+    ready: bool,
+    saving: Option<SaveId>,
+    next_save: u64,
+    /// Counts signed objects of this run.
+    counter: u64,
+    sequence_floor: Sequence,
+
+    links: BTreeMap<LinkId, Link>,
+    /// The link in use to each peer.
+    peers: BTreeMap<PeerId, LinkId>,
+    /// Links on their way to a known peer.
+    dialing: BTreeMap<PeerId, LinkId>,
+    dirty: BTreeSet<LinkId>,
+    overflowed: BTreeSet<LinkId>,
+    next_link: u64,
+    circuits: BTreeMap<CircuitKey, CircuitEnd>,
+    tokens: BTreeMap<u64, SendToken>,
+    next_token: u64,
+
+    table: Table,
+    book: Book,
+    homes_known: BTreeMap<PeerId, HomeClaim>,
+    own_home: Option<HomeClaim>,
+    /// Where clients of this service node are, by their hellos.
+    locations: BTreeMap<PeerId, RoomId>,
+    hello_all: bool,
+    looked_up: bool,
+    healed_at: Instant,
+    homes: Vec<PeerId>,
+    home_candidates: HomeCandidates,
+    homes_asked: Option<Instant>,
+
+    requests: BTreeMap<RequestId, Request>,
+    hops: BTreeMap<(RequestId, u8), PendingHop>,
+    seen: Seen,
+
+    store: Store,
+    /// The nearest contacts to each held key, as of the last hand-over.
+    holders: BTreeMap<(RoomId, u8), Vec<PeerId>>,
+    /// Claimants of which others shall hear.
+    notify: BTreeMap<(RoomId, u8), BTreeSet<PeerId>>,
+
+    primary: Option<RoomId>,
+    rooms: BTreeMap<RoomId, Room>,
+    room_order: Vec<RoomId>,
+    /// Generations of streams of rooms that were left, so that numbers never come again.
+    generations: BTreeMap<RoomId, u32>,
+    /// Members for which a connect request is open.
+    connecting: BTreeSet<PeerId>,
+    /// Bodies in queues: bytes, and the links they wait on.
+    sending: BTreeMap<MessageId, (usize, usize)>,
+    queued_bytes: usize,
+}
 
 impl Node {
     /// Makes a node. It asks for a `Save` first and dials nothing before the answer.
     #[must_use]
-    pub fn new(_start: Start, _now: Instant) -> Self {
-        Self {}
+    pub fn new(start: Start, now: Instant) -> Self {
+        let Start { config, identity, crypto, seed, unix_ms, addresses, saved } = start;
+        let mut random = Randomness::new(&seed);
+        let saved = saved.unwrap_or_default();
+        let me = PeerId(crypto.public_key(identity.secret()));
+        let home_room = crate::routing::key::home_id(me);
+        let boot = saved.boot.saturating_add(1).max(unix_ms);
+        let instance = Instance { boot, session: random.requests.next_u64() };
+        let (static_secret, sealing_secret) = (random.key(), random.key());
+        let service = config.kind == NodeKind::Service;
+        let mut addresses = if service { addresses } else { Vec::new() };
+        addresses.truncate(Address::ADVERTISED_MAX);
+        let mut book = Book::new(me, life::book_limits(&config));
+        for address in &addresses {
+            book.allow(address.class());
+        }
+        let salt = random.choices.next_u64();
+        let mut node = Self {
+            me,
+            instance,
+            static_secret,
+            sealing_public: crypto.sealing_public_key(&sealing_secret),
+            home_room,
+            addresses,
+            wall: WallClock::new(unix_ms, now),
+            unix_ms,
+            born: now,
+            timers: Timers::new(),
+            outbox: VecDeque::new(),
+            metrics: Metrics::new(),
+            started: false,
+            shutting_down: false,
+            ready: false,
+            saving: None,
+            next_save: 0,
+            counter: 0,
+            sequence_floor: Sequence::default(),
+            links: BTreeMap::new(),
+            peers: BTreeMap::new(),
+            dialing: BTreeMap::new(),
+            dirty: BTreeSet::new(),
+            overflowed: BTreeSet::new(),
+            next_link: 0,
+            circuits: BTreeMap::new(),
+            tokens: BTreeMap::new(),
+            next_token: 0,
+            table: Table::new(home_room, life::table_limits(&config, salt)),
+            homes_known: BTreeMap::new(),
+            own_home: None,
+            locations: BTreeMap::new(),
+            hello_all: false,
+            looked_up: false,
+            healed_at: now,
+            homes: Vec::new(),
+            home_candidates: HomeCandidates::default(),
+            homes_asked: None,
+            requests: BTreeMap::new(),
+            hops: BTreeMap::new(),
+            seen: Seen::new(config.routing.seen_max),
+            store: Store::new(life::store_limits(&config, salt)),
+            holders: BTreeMap::new(),
+            notify: BTreeMap::new(),
+            primary: None,
+            rooms: BTreeMap::new(),
+            room_order: Vec::new(),
+            generations: BTreeMap::new(),
+            connecting: BTreeSet::new(),
+            sending: BTreeMap::new(),
+            queued_bytes: 0,
+            book,
+            random,
+            config,
+            identity,
+            crypto,
+        };
+        node.book.restore(&saved.addresses, now);
+        node.save(now);
+        node
     }
 
     /// This node's id.
     #[must_use]
-    pub fn peer_id(&self) -> PeerId {
-        PeerId::default()
+    pub const fn peer_id(&self) -> PeerId {
+        self.me
     }
 
     /// Adds a service address to start from; it is dialled now and whenever the node is not linked to it.
-    pub fn bootstrap(&mut self, _address: Address, _now: Instant) {}
+    pub fn bootstrap(&mut self, address: Address, now: Instant) {
+        self.enter(now);
+        self.book.configure(address.clone(), now);
+        self.dial(&address, links::DialFor::Bootstrap, now);
+        self.flush(now);
+    }
 
     /// Joins a room. `Event::RoomJoined` answers by a deadline.
     ///
     /// # Errors
     /// See [`JoinError`].
-    pub fn join(&mut self, _key: &RoomKey, _now: Instant) -> Result<RoomId, JoinError> {
-        Ok(RoomId::default())
+    pub fn join(&mut self, key: &RoomKey, now: Instant) -> Result<RoomId, JoinError> {
+        self.enter(now);
+        let joined = self.join_room(key, now);
+        self.flush(now);
+        joined
     }
 
     /// Makes a joined room the primary one, which moves the node in the key space.
     ///
     /// # Errors
     /// See [`RoomError`].
-    pub fn make_primary(&mut self, _room: RoomId, _now: Instant) -> Result<(), RoomError> {
-        Ok(())
+    pub fn make_primary(&mut self, room: RoomId, now: Instant) -> Result<(), RoomError> {
+        self.enter(now);
+        let done = self.primary_room(room, now);
+        self.flush(now);
+        done
     }
 
     /// Leaves a room: says goodbye and withdraws the claim. Leaving twice is an error and changes nothing.
     ///
     /// # Errors
     /// See [`RoomError`].
-    pub fn leave(&mut self, _room: RoomId, _now: Instant) -> Result<(), RoomError> {
-        Ok(())
+    pub fn leave(&mut self, room: RoomId, now: Instant) -> Result<(), RoomError> {
+        self.enter(now);
+        let left = self.leave_room(room, now);
+        self.flush(now);
+        left
     }
 
-    /// Sends a message to members of a joined room.
+    /// Sends a message to members of a joined room. Members that are not linked yet get it once they are, for as long as
+    /// it is retained.
     ///
     /// # Errors
     /// See [`BroadcastError`]; nothing was sent then.
     pub fn broadcast(
         &mut self,
-        _room: RoomId,
-        _payload: Bytes,
-        _recipients: Recipients,
-        _now: Instant,
+        room: RoomId,
+        payload: Bytes,
+        recipients: Recipients,
+        now: Instant,
     ) -> Result<MessageId, BroadcastError> {
-        Ok(MessageId::default())
+        self.enter(now);
+        let sent = self.send_broadcast(room, payload, recipients, now);
+        self.flush(now);
+        sent
     }
 
     /// Looks up the members of a room without joining it. `Event::FindFinished` answers.
-    pub fn find(&mut self, _room: RoomId, _now: Instant) -> RequestId {
-        RequestId::default()
+    pub fn find(&mut self, room: RoomId, now: Instant) -> RequestId {
+        self.enter(now);
+        let request = self.start_find(room, now);
+        self.flush(now);
+        request
     }
 
     /// Leaves all rooms, says goodbye to all and closes all links; `Event::ShutDown` comes when done.
-    pub fn shutdown(&mut self, _now: Instant) {}
+    pub fn shutdown(&mut self, now: Instant) {
+        self.enter(now);
+        self.start_shutdown(now);
+        self.flush(now);
+    }
 
     /// Takes an inbound carrier; its frames come as `Input::Frame` with this id.
     ///
     /// # Errors
     /// See [`LinkLimit`]; the driver closes the carrier.
-    pub fn accept(&mut self, _origin: Origin, _now: Instant) -> Result<LinkId, LinkLimit> {
-        Ok(LinkId::default())
+    pub fn accept(&mut self, origin: Origin, now: Instant) -> Result<LinkId, LinkLimit> {
+        self.enter(now);
+        let accepted = self.accept_link(origin, now);
+        self.flush(now);
+        accepted
     }
 
     /// Takes what the world did. Inputs for unknown links are counted and ignored.
-    pub fn handle_input(&mut self, _input: Input, _now: Instant) {}
+    pub fn handle_input(&mut self, input: Input, now: Instant) {
+        self.enter(now);
+        match input {
+            Input::Connected(id) => self.link_connected(id, now),
+            Input::DialFailed(id, error) => self.link_dial_failed(id, error, now),
+            Input::Frame(id, frame) => self.link_frame(id, frame, now),
+            Input::Writable(id, bytes) => self.link_writable(id, bytes),
+            Input::Disconnected(id, how) => self.link_disconnected(id, how, now),
+            Input::Saved(id, ok) => self.saved(id, ok, now),
+            Input::Clock { unix_ms, resumed } => self.set_clock(unix_ms, resumed, now),
+        }
+        self.flush(now);
+    }
 
     /// Fires what is due. Spurious calls do nothing.
-    pub fn handle_timeout(&mut self, _now: Instant) {}
+    pub fn handle_timeout(&mut self, now: Instant) {
+        self.enter(now);
+        while let Some(timer) = self.timers.pop_due(now) {
+            self.fire(timer, now);
+        }
+        self.flush(now);
+    }
 
     /// The next thing to do, first in, first out.
     pub fn poll_output(&mut self) -> Option<Output> {
-        None
+        self.outbox.pop_front()
     }
 
     /// When `handle_timeout` is wanted next.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Deadline> {
-        None
-    }
-
-    /// The joined rooms, in the order of joining.
-    #[must_use]
-    pub fn rooms(&self) -> alloc::vec::Vec<RoomView> {
-        alloc::vec::Vec::new()
-    }
-
-    /// The linked members of a room in the order of their ids, without this node; `None` if it is not joined.
-    #[must_use]
-    pub fn members(&self, _room: RoomId) -> Option<alloc::vec::Vec<PeerId>> {
-        None
-    }
-
-    /// The usable links.
-    #[must_use]
-    pub fn links(&self) -> alloc::vec::Vec<LinkView> {
-        alloc::vec::Vec::new()
-    }
-
-    /// Where a dialled or accepted link leads, once authenticated.
-    #[must_use]
-    pub fn link_peer(&self, _link: LinkId) -> Option<PeerId> {
-        None
-    }
-
-    /// The routing table.
-    #[must_use]
-    pub fn routing_table(&self) -> RoutingView {
-        RoutingView {
-            location: RoomId::default(),
-            ready: false,
-            leaf_set: alloc::vec::Vec::new(),
-            buckets: alloc::vec::Vec::new(),
-            homes: alloc::vec::Vec::new(),
-            held: alloc::vec::Vec::new(),
-        }
-    }
-
-    /// The counters, by stable name.
-    #[must_use]
-    pub fn metrics(&self) -> alloc::vec::Vec<(&'static str, u64)> {
-        alloc::vec::Vec::new()
+        self.timers.next().map(|(at, timer)| Deadline { at, reason: timer.name() })
     }
 
     /// What is wrong with the node's state, one sentence each; empty when all invariants hold. For tests and simulations.
     #[must_use]
-    pub fn check_invariants(&self) -> alloc::vec::Vec<alloc::string::String> {
-        alloc::vec::Vec::new()
+    pub fn check_invariants(&self) -> Vec<String> {
+        self.broken_invariants()
+    }
+
+    /// Begins a call.
+    fn enter(&mut self, now: Instant) {
+        self.unix_ms = self.wall.unix_ms(now);
+    }
+
+    fn emit(&mut self, event: Event) {
+        self.outbox.push_back(Output::Event(event));
+    }
+
+    fn emit_save(&mut self, id: SaveId, snapshot: Box<api::Snapshot>) {
+        self.outbox.push_back(Output::Save(id, snapshot));
     }
 }

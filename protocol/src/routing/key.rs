@@ -60,9 +60,7 @@ pub fn bucket_index(location: &RoomId, other: &RoomId) -> Option<u8> {
 #[must_use]
 pub fn closer(key: &RoomId, a: &RoomId, b: &RoomId) -> Ordering {
     let near = prefix(key);
-    (prefix(a) ^ near)
-        .cmp(&(prefix(b) ^ near))
-        .then_with(|| distance(key, a).cmp(&distance(key, b)))
+    (prefix(a) ^ near).cmp(&(prefix(b) ^ near)).then_with(|| distance(key, a).cmp(&distance(key, b)))
 }
 
 /// The location of a service node: the id of its home room, whose room key is the node's identity key.
@@ -156,7 +154,8 @@ mod tests {
 
     /// An id that shares some leading bits with `near`, so that deep buckets and long common prefixes occur.
     fn id_near(near: RoomId) -> impl Strategy<Value = RoomId> {
-        (any::<u8>(), any::<[u8; 32]>()).prop_map(move |(index, random)| random_in_bucket(&near, index, random))
+        (any::<u8>(), any::<[u8; 32]>())
+            .prop_map(move |(index, random)| random_in_bucket(&near, index, random))
     }
 
     fn pair() -> impl Strategy<Value = (RoomId, RoomId)> {

@@ -24,6 +24,7 @@ use crate::crypto::sha256;
 use crate::{Duration, Instant, LinkReason, LinkReasons, PeerId, RoomId};
 
 mod bucket;
+mod ready;
 #[cfg(test)]
 mod tests;
 
@@ -281,12 +282,7 @@ impl Table {
     }
 
     /// A plain scan: a node has tens of links, and the first eight bytes decide.
-    fn scan(
-        &self,
-        key: &RoomId,
-        bound: Option<&RoomId>,
-        skip: impl Fn(PeerId) -> bool,
-    ) -> Option<PeerId> {
+    fn scan(&self, key: &RoomId, bound: Option<&RoomId>, skip: impl Fn(PeerId) -> bool) -> Option<PeerId> {
         let near = prefix(key);
         let mut limit = bound.map(|id| (prefix(id) ^ near, id));
         let mut best = None;
@@ -555,5 +551,6 @@ fn nearest<'a>(
 fn sub_prefix(id: &RoomId, bucket: u8, links: usize) -> usize {
     let bits = links.checked_next_power_of_two().map_or(0, usize::trailing_zeros).min(8);
     let first = u16::from(bucket) + 1;
-    (0..u16::try_from(bits).unwrap_or(0)).fold(0, |class, offset| class << 1 | usize::from(bit(id, first + offset)))
+    (0..u16::try_from(bits).unwrap_or(0))
+        .fold(0, |class, offset| class << 1 | usize::from(bit(id, first + offset)))
 }

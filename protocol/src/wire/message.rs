@@ -1,7 +1,8 @@
 //! The messages of the protocol, as plain values. `docs/protocol.md` says who sends what and when.
 //!
-//! Every struct here is encoded by postcard with its fields in this order. Hot messages (routed packets, replies, circuit
-//! data, room messages) have hand-written views over the same format in [`view`](super::view).
+//! Every struct here is encoded by postcard with its fields in this order. The messages of the hot path, routed packets,
+//! replies, circuit data and room messages, are hand-written views over the same format: [`Routed`](super::Routed) and its
+//! neighbours.
 
 use bytes::Bytes;
 use serde::de::Error as _;

@@ -25,11 +25,13 @@ impl Table {
         let want = self.limits.bucket_links;
         let mut able: Vec<&Contact> =
             self.bucket_links(bucket).iter().filter(|contact| contact.fills()).collect();
-        able.sort_unstable_by_key(|contact| (!contact.chosen, contact.rtt.is_none(), contact.rtt, contact.draw));
+        able.sort_unstable_by_key(|contact| {
+            (!contact.chosen, contact.rtt.is_none(), contact.rtt, contact.draw)
+        });
         let mut covered = BTreeSet::new();
-        let (first, rest): (Vec<&Contact>, Vec<&Contact>) = able
-            .into_iter()
-            .partition(|contact| covered.len() < want && covered.insert(sub_prefix(&contact.id, bucket, want)));
+        let (first, rest): (Vec<&Contact>, Vec<&Contact>) = able.into_iter().partition(|contact| {
+            covered.len() < want && covered.insert(sub_prefix(&contact.id, bucket, want))
+        });
         let chosen: Vec<RoomId> = first.iter().chain(&rest).take(want).map(|contact| contact.id).collect();
         let (least, greatest) = bucket_range(&self.location, bucket);
         for contact in self.links.iter_mut().filter(|contact| contact.id >= least && contact.id <= greatest) {
@@ -43,20 +45,13 @@ impl Table {
     ///
     /// `pending` says whether a dial or handshake to a peer is under way: such a peer is not named, and counts. A linked
     /// bootstrap competes like an unlinked contact; if it wins, its link counts for the bucket from then on.
-    pub fn wanted(
-        &mut self,
-        now: Instant,
-        pending: impl Fn(PeerId) -> bool,
-    ) -> Vec<(PeerId, LinkReason)> {
+    pub fn wanted(&mut self, now: Instant, pending: impl Fn(PeerId) -> bool) -> Vec<(PeerId, LinkReason)> {
         let nearest = self.nearest_contacts(&self.location, self.limits.leaf_set, now);
         let depth = self.depth_of(&nearest);
         let leaves: Vec<PeerId> =
             nearest.iter().filter(|contact| !contact.linked).map(|contact| contact.peer).collect();
-        let mut wanted: Vec<(PeerId, LinkReason)> = leaves
-            .iter()
-            .filter(|peer| !pending(**peer))
-            .map(|peer| (*peer, LinkReason::Leaf))
-            .collect();
+        let mut wanted: Vec<(PeerId, LinkReason)> =
+            leaves.iter().filter(|peer| !pending(**peer)).map(|peer| (*peer, LinkReason::Leaf)).collect();
         for bucket in (0..=u8::MAX).take_while(|bucket| u16::from(*bucket) < depth) {
             let picks = self.lacking(bucket, now, |peer| pending(peer) || leaves.contains(&peer));
             for pick in picks {

@@ -241,7 +241,8 @@ fn a_choice_is_kept_while_it_lives_unless_a_sub_prefix_is_gained() {
     let peers = in_bucket(0, 40);
     let (zeros, ones): (Vec<PeerId>, Vec<PeerId>) = peers.into_iter().partition(|peer| class(*peer, 0) == 0);
     let chosen = |table: &Table| -> Vec<PeerId> {
-        let mut chosen: Vec<PeerId> = table.links().filter(|link| link.chosen).map(|link| link.peer).collect();
+        let mut chosen: Vec<PeerId> =
+            table.links().filter(|link| link.chosen).map(|link| link.peer).collect();
         chosen.sort_by_key(|peer| zeros.iter().chain(&ones).position(|other| other == peer));
         chosen
     };

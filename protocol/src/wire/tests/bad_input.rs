@@ -38,7 +38,7 @@ fn malformed_messages_are_refused_by_name() {
         ("a byte string of 2^32-1 bytes", "03 00 01 ff ff ff ff 0f", LengthExceedsFrame),
         ("a byte string of 2^64-1 bytes", "22 00 ff ff ff ff ff ff ff ff ff 01", LengthExceedsFrame),
         ("a byte string longer than the input", "03 00 01 05 00", Truncated { offset: 4 }),
-        ("an id of 31 bytes", "33 1f", Invalid),
+        ("an id of one byte", "33 01 00", Invalid),
         ("boolean 2", "11 00 00 02", BadBool),
         ("boolean 255, in a view", "10 01 ff", BadBool),
         ("purpose 0", "10 00", BadEnum),

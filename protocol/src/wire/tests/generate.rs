@@ -144,15 +144,17 @@ pub(super) fn message() -> impl Strategy<Value = Message> {
         any::<u8>().prop_map(|mask| Message::Reasons(Reasons { mask })),
         hello().prop_map(Message::Hello),
         routed().prop_map(Message::Routed),
-        (number(), any(), any()).prop_map(|(request, attempt, seen)| {
+        (number(), any::<u8>(), any::<bool>()).prop_map(|(request, attempt, seen)| {
             Message::HopAck(HopAck { request: RequestId(request), attempt, seen })
         }),
         reply().prop_map(Message::Reply),
         (blobs(), blobs())
             .prop_map(|(claims, tombstones)| Message::Replicate(Replicate { claims, tombstones })),
-        (some_room(), any(), many(number(), 0..=64), any()).prop_map(|(room, replica, items, answer)| {
-            Message::StoreDigest(StoreDigest { room, replica, items: list(items), answer })
-        }),
+        (some_room(), any::<u8>(), many(number(), 0..=64), any::<bool>()).prop_map(
+            |(room, replica, items, answer)| {
+                Message::StoreDigest(StoreDigest { room, replica, items: list(items), answer })
+            }
+        ),
     ];
     let circuits = prop_oneof![
         circuit_open().prop_map(Message::CircuitOpen),
@@ -161,12 +163,13 @@ pub(super) fn message() -> impl Strategy<Value = Message> {
         (small(), blob()).prop_map(|(circuit, frame)| Message::CircuitData(CircuitData { circuit, frame })),
         (small(), small())
             .prop_map(|(circuit, bytes)| Message::CircuitCredit(CircuitCredit { circuit, bytes })),
-        (small(), any())
+        (small(), any::<u8>())
             .prop_map(|(circuit, reason)| Message::CircuitReset(CircuitReset { circuit, reason })),
     ];
     let rooms = prop_oneof![
         room_proof().prop_map(Message::RoomProof),
-        (some_room(), any()).prop_map(|(room, full)| Message::RoomRefused(RoomRefused { room, full })),
+        (some_room(), any::<bool>())
+            .prop_map(|(room, full)| Message::RoomRefused(RoomRefused { room, full })),
         (some_room(), blobs()).prop_map(|(room, claims)| Message::RoomClaims(RoomClaims { room, claims })),
         some_room().prop_map(|room| Message::RoomLeave(RoomLeave { room })),
         room_message().prop_map(Message::RoomMessage),

@@ -13,7 +13,7 @@ use crate::{Instance, MessageId, PeerId, RequestId, RoomId};
 mod bad_input;
 mod generate;
 mod laws;
-mod signed;
+mod signed_objects;
 mod vectors;
 
 fn peer(byte: u8) -> PeerId {

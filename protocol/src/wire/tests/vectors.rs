@@ -298,12 +298,12 @@ fn the_file_and_the_code_agree_in_both_directions() {
     assert_eq!(kinds, in_use, "every kind in use has a vector");
 
     let messages: Vec<_> = messages.into_iter().map(|(_, vector)| vector).collect();
-    let (payloads, signed) = (payloads(), signed::vectors());
+    let (payloads, signed) = (payloads(), signed_objects::vectors());
     let mut expected = String::from(PREAMBLE);
     render(&messages, &mut expected);
     expected.push_str("\n# Payloads and other structs, without a kind.\n");
     render(&payloads, &mut expected);
-    expected.push_str(signed::PREAMBLE);
+    expected.push_str(signed_objects::PREAMBLE);
     let signed: Vec<_> = signed
         .into_iter()
         .map(|(name, value, encoded, reads_back)| Vector { name, value, encoded, reads_back })

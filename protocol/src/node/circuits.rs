@@ -1,0 +1,442 @@
+//! Circuits: links carried by other links, hop by hop along a route, with credit at every hop.
+//!
+//! A relay never drops a frame: it grants its predecessor credit only for what it has handed to its successor's link, so
+//! what it holds is bounded by the window. A circuit that breaks is reset on both sides and made anew by its ends.
+
+use alloc::collections::VecDeque;
+use alloc::vec::Vec;
+
+use bytes::Bytes;
+
+use super::Node;
+use super::api::CloseReason;
+use super::clock::Timer;
+use super::links::{Link, LinkCarrier, LinkState};
+use super::metrics::Counter;
+use crate::crypto::Role;
+use crate::link::{Class, Outgoing, Sent};
+use crate::wire::message::{CircuitCredit, CircuitOpen, CircuitOpened, CircuitReset};
+use crate::wire::{Bounded, CircuitData, Message};
+use crate::{Instant, LinkId, MessageId, PeerId, RoomId};
+
+/// A circuit's number on one link.
+pub(super) type CircuitKey = (LinkId, u32);
+
+/// One end of one hop of a circuit.
+#[derive(Clone, Debug)]
+pub(super) enum CircuitEnd {
+    /// The circuit ends here, as this link.
+    Endpoint {
+        /// The link inside.
+        link: LinkId,
+        /// Bytes received and not yet granted again.
+        owed: usize,
+    },
+    /// The circuit goes on.
+    Relay(RelayEnd),
+}
+
+/// What a relay keeps of frames that come from this side.
+#[derive(Clone, Debug)]
+pub(super) struct RelayEnd {
+    /// The other side.
+    pub(super) other: CircuitKey,
+    /// Frames that wait for credit of the other side.
+    queue: VecDeque<Bytes>,
+    /// Bytes that may be sent to the other side.
+    credit: usize,
+    /// Bytes that this side may still send.
+    window: usize,
+    /// Bytes handed to the other side's link and not yet granted again.
+    owed: usize,
+    /// This side is closed; the other one follows when the queue is empty.
+    closing: Option<u8>,
+}
+
+/// What a token of a queued message stands for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum SendToken {
+    /// A circuit frame of this size that came from this side.
+    Relayed { from: CircuitKey, bytes: usize },
+    /// A room message to a member.
+    Room { room: RoomId, message: MessageId, to: PeerId, link: LinkId },
+}
+
+impl Node {
+    fn window(&self) -> u32 {
+        u32::try_from(self.config.link.circuit_window_bytes).unwrap_or(u32::MAX)
+    }
+
+    /// Opens a circuit along `route` (the target last), shortened as far as this node is linked to later hops.
+    pub(super) fn open_circuit(&mut self, route: &[PeerId], room: RoomId, now: Instant) -> Option<LinkId> {
+        let target = *route.last()?;
+        if self.dialing.contains_key(&target) || self.peers.contains_key(&target) {
+            return None;
+        }
+        let (via, rest) = self.furthest_linked(route)?;
+        let number = self.mint_circuit(via)?;
+        let id = self.mint_link();
+        let mut link = Link::new(LinkCarrier::Circuit { via, number }, true, now);
+        link.expected = Some(target);
+        self.links.insert(id, link);
+        self.dialing.insert(target, id);
+        self.circuits.insert((via, number), CircuitEnd::Endpoint { link: id, owed: 0 });
+        self.timers.set(Timer::Circuit(id), now + self.config.link.circuit_timeout);
+        let open = CircuitOpen { circuit: number, origin: self.me, route: rest, room, window: self.window() };
+        self.send(via, &Message::CircuitOpen(open), now);
+        Some(id)
+    }
+
+    /// The linked hop nearest to the end of a route, and the route after it.
+    fn furthest_linked(&self, route: &[PeerId]) -> Option<(LinkId, Bounded<PeerId, 16>)> {
+        route.iter().enumerate().rev().find_map(|(index, peer)| {
+            let link = self.peers.get(peer)?;
+            let direct = self.links.get(link).is_some_and(|link| link.carrier == LinkCarrier::WebSocket);
+            let rest = route.iter().skip(index.saturating_add(1)).copied();
+            direct.then(|| (*link, Bounded::truncated(rest)))
+        })
+    }
+
+    /// Reserves a number on a link; the opener of the link uses even ones.
+    fn mint_circuit(&mut self, via: LinkId) -> Option<u32> {
+        let link = self.links.get_mut(&via)?;
+        let number = link.next_circuit;
+        link.next_circuit = number.checked_add(2)?;
+        link.circuits = link.circuits.saturating_add(1);
+        Some(number)
+    }
+
+    pub(super) fn circuit_timeout(&mut self, id: LinkId, now: Instant) {
+        self.fail_link(id, CloseReason::DialTimeout, now);
+    }
+
+    pub(super) fn handle_circuit_open(&mut self, id: LinkId, open: &CircuitOpen, now: Instant) {
+        let key = (id, open.circuit);
+        let Some(link) = self.links.get(&id).filter(|link| link.carrier == LinkCarrier::WebSocket) else {
+            return;
+        };
+        let parity = open.circuit % 2 == u32::from(link.outbound);
+        if !parity || self.circuits.contains_key(&key) {
+            self.metrics.count(Counter::CircuitViolations);
+            return self.refuse_circuit(key, CloseReason::Violation, now);
+        }
+        if open.route.is_empty() {
+            self.accept_circuit(key, open, now);
+        } else {
+            self.relay_circuit(key, open, now);
+        }
+    }
+
+    fn refuse_circuit(&mut self, key: CircuitKey, reason: CloseReason, now: Instant) {
+        self.metrics.count(Counter::CircuitsRefused);
+        let reset = CircuitReset { circuit: key.1, reason: reason as u8 };
+        self.send(key.0, &Message::CircuitReset(reset), now);
+    }
+
+    /// This node is the target.
+    fn accept_circuit(&mut self, key: CircuitKey, open: &CircuitOpen, now: Instant) {
+        let full = self.links.len() >= self.config.link.links_max;
+        if self.shutting_down || full || open.origin == self.me || !self.rooms.contains_key(&open.room) {
+            return self.refuse_circuit(key, CloseReason::RelayRefused, now);
+        }
+        let id = self.mint_link();
+        let mut link = Link::new(LinkCarrier::Circuit { via: key.0, number: key.1 }, false, now);
+        let mut session = self.session(Role::Responder, Some(open.origin), link.carrier, now);
+        session.grant(open.window as usize);
+        link.session = Some(session);
+        link.state = LinkState::Handshaking;
+        self.links.insert(id, link);
+        self.circuits.insert(key, CircuitEnd::Endpoint { link: id, owed: 0 });
+        self.add_circuit(key.0);
+        self.dirty.insert(id);
+        let opened = CircuitOpened { circuit: key.1, window: self.window() };
+        self.send(key.0, &Message::CircuitOpened(opened), now);
+    }
+
+    fn add_circuit(&mut self, via: LinkId) {
+        if let Some(link) = self.links.get_mut(&via) {
+            link.circuits = link.circuits.saturating_add(1);
+        }
+    }
+
+    /// This node is a hop on the way.
+    fn relay_circuit(&mut self, key: CircuitKey, open: &CircuitOpen, now: Instant) {
+        let relayed = self.circuits.values().filter(|end| matches!(end, CircuitEnd::Relay(_))).count() / 2;
+        let full = relayed >= self.config.link.circuits_relayed_max;
+        // A client names itself; further relays rely on the first one.
+        let forged = self.links.get(&key.0).is_some_and(|link| !link.is_service())
+            && self.open_peer(key.0) != Some(open.origin);
+        if !self.is_service() || full || forged || self.shutting_down {
+            return self.refuse_circuit(key, CloseReason::RelayRefused, now);
+        }
+        let onward = self.furthest_linked(&open.route).filter(|(via, _)| *via != key.0);
+        let Some((via, rest)) = onward else {
+            return self.refuse_circuit(key, CloseReason::RelayRefused, now);
+        };
+        let Some(number) = self.mint_circuit(via) else {
+            return self.refuse_circuit(key, CloseReason::RelayRefused, now);
+        };
+        let other = (via, number);
+        let window = self.config.link.circuit_window_bytes;
+        let end = |other: CircuitKey, credit: usize, window: usize| {
+            CircuitEnd::Relay(RelayEnd {
+                other,
+                queue: VecDeque::new(),
+                credit,
+                window,
+                owed: 0,
+                closing: None,
+            })
+        };
+        // What comes from the opener waits for the target's window; what comes from the target goes on at once.
+        self.circuits.insert(key, end(other, 0, 0));
+        self.circuits.insert(other, end(key, open.window as usize, window));
+        self.add_circuit(key.0);
+        self.metrics.count(Counter::CircuitsRelayed);
+        let onward = CircuitOpen {
+            circuit: number,
+            origin: open.origin,
+            route: rest,
+            room: open.room,
+            window: self.window(),
+        };
+        self.send(via, &Message::CircuitOpen(onward), now);
+    }
+
+    pub(super) fn handle_circuit_opened(&mut self, id: LinkId, opened: &CircuitOpened, now: Instant) {
+        let other = match self.circuits.get(&(id, opened.circuit)) {
+            Some(CircuitEnd::Endpoint { link, .. }) => {
+                let link = *link;
+                self.metrics.count(Counter::CircuitsOpened);
+                self.link_connected(link, now);
+                return self.link_writable(link, opened.window as usize);
+            }
+            Some(CircuitEnd::Relay(end)) => end.other,
+            None => return self.metrics.count(Counter::CircuitViolations),
+        };
+        let window = self.config.link.circuit_window_bytes;
+        if let Some(CircuitEnd::Relay(end)) = self.circuits.get_mut(&other) {
+            end.credit = opened.window as usize;
+            end.window = window;
+        }
+        let opened = CircuitOpened { circuit: other.1, window: self.window() };
+        self.send(other.0, &Message::CircuitOpened(opened), now);
+    }
+
+    pub(super) fn handle_circuit_data(&mut self, id: LinkId, data: CircuitData, now: Instant) {
+        let key = (id, data.circuit);
+        let bytes = data.frame.len();
+        match self.circuits.get_mut(&key) {
+            None => {}
+            Some(CircuitEnd::Endpoint { link, owed }) => {
+                let link = *link;
+                *owed = owed.saturating_add(bytes);
+                self.link_frame(link, data.frame, now);
+                self.grant_owed(key, now);
+            }
+            Some(CircuitEnd::Relay(end)) => {
+                if bytes > end.window || end.closing.is_some() {
+                    self.metrics.count(Counter::CircuitViolations);
+                    return self.break_circuit(key, CloseReason::Violation, now);
+                }
+                end.window = end.window.saturating_sub(bytes);
+                end.queue.push_back(data.frame);
+                self.metrics.add(Counter::CircuitBytesRelayed, bytes as u64);
+                self.pump_relay(key, now);
+            }
+        }
+    }
+
+    /// Hands waiting frames to the other side as far as its credit goes.
+    fn pump_relay(&mut self, key: CircuitKey, now: Instant) {
+        loop {
+            let Some(CircuitEnd::Relay(end)) = self.circuits.get_mut(&key) else { return };
+            let other = end.other;
+            if end.queue.front().is_none_or(|frame| frame.len() > end.credit) {
+                break;
+            }
+            let Some(frame) = end.queue.pop_front() else { break };
+            end.credit = end.credit.saturating_sub(frame.len());
+            let bytes = frame.len();
+            let token = self.mint_token(SendToken::Relayed { from: key, bytes });
+            let head = CircuitData { circuit: other.1, frame }.encode();
+            self.queue(other.0, Class::Relay, Outgoing { head, body: Bytes::new(), token: Some(token) }, now);
+        }
+        let Some(CircuitEnd::Relay(end)) = self.circuits.get(&key) else { return };
+        if let (Some(reason), true) = (end.closing, end.queue.is_empty()) {
+            let other = end.other;
+            self.remove_circuit(key);
+            self.remove_circuit(other);
+            self.send_reset(other, reason, now);
+        }
+    }
+
+    /// A frame of this node's own end of a circuit.
+    pub(super) fn circuit_send(&mut self, via: LinkId, number: u32, frame: Bytes, now: Instant) {
+        let head = CircuitData { circuit: number, frame }.encode();
+        self.queue(via, Class::Relay, Outgoing { head, body: Bytes::new(), token: None }, now);
+    }
+
+    fn grant_owed(&mut self, key: CircuitKey, now: Instant) {
+        let quarter = self.config.link.circuit_window_bytes / 4;
+        let granted = match self.circuits.get_mut(&key) {
+            Some(CircuitEnd::Endpoint { owed, .. }) if *owed >= quarter => core::mem::take(owed),
+            Some(CircuitEnd::Relay(end)) if end.owed >= quarter => {
+                let granted = core::mem::take(&mut end.owed);
+                end.window = end.window.saturating_add(granted);
+                granted
+            }
+            _ => return,
+        };
+        let bytes = u32::try_from(granted).unwrap_or(u32::MAX);
+        self.send(key.0, &Message::CircuitCredit(CircuitCredit { circuit: key.1, bytes }), now);
+    }
+
+    pub(super) fn handle_circuit_credit(&mut self, id: LinkId, credit: &CircuitCredit, now: Instant) {
+        let other = match self.circuits.get(&(id, credit.circuit)) {
+            Some(CircuitEnd::Endpoint { link, .. }) => {
+                let link = *link;
+                return self.link_writable(link, credit.bytes as usize);
+            }
+            Some(CircuitEnd::Relay(end)) => end.other,
+            None => return,
+        };
+        if let Some(CircuitEnd::Relay(end)) = self.circuits.get_mut(&other) {
+            end.credit = end.credit.saturating_add(credit.bytes as usize);
+        }
+        self.pump_relay(other, now);
+    }
+
+    pub(super) fn handle_circuit_reset(&mut self, id: LinkId, reset: &CircuitReset, now: Instant) {
+        let key = (id, reset.circuit);
+        match self.circuits.get_mut(&key) {
+            None => {}
+            Some(CircuitEnd::Endpoint { link, .. }) => {
+                let link = *link;
+                self.remove_circuit(key);
+                self.forget_link(link, CloseReason::from_wire(reset.reason), now);
+            }
+            Some(CircuitEnd::Relay(end)) => {
+                end.closing = Some(reset.reason);
+                self.metrics.count(Counter::CircuitsReset);
+                self.pump_relay(key, now);
+            }
+        }
+    }
+
+    /// Ends a circuit of this node's own.
+    pub(super) fn reset_circuit(&mut self, via: LinkId, number: u32, reason: CloseReason, now: Instant) {
+        if self.circuits.contains_key(&(via, number)) {
+            self.remove_circuit((via, number));
+            self.send_reset((via, number), reason as u8, now);
+        }
+    }
+
+    fn send_reset(&mut self, key: CircuitKey, reason: u8, now: Instant) {
+        // In the class of the data, so that it does not overtake them.
+        let bytes = Message::CircuitReset(CircuitReset { circuit: key.1, reason }).encode();
+        self.send_bytes(key.0, Class::Relay, bytes, now);
+    }
+
+    /// Ends a relayed circuit on both sides at once.
+    fn break_circuit(&mut self, key: CircuitKey, reason: CloseReason, now: Instant) {
+        let Some(CircuitEnd::Relay(end)) = self.circuits.get(&key) else { return };
+        let other = end.other;
+        for side in [key, other] {
+            self.remove_circuit(side);
+            self.send_reset(side, reason as u8, now);
+        }
+        self.metrics.count(Counter::CircuitsReset);
+    }
+
+    fn remove_circuit(&mut self, key: CircuitKey) {
+        if self.circuits.remove(&key).is_some() {
+            if let Some(link) = self.links.get_mut(&key.0) {
+                link.circuits = link.circuits.saturating_sub(1);
+            }
+        }
+    }
+
+    /// A link is gone: circuits over it break, and the circuit that it was is forgotten.
+    pub(super) fn forget_circuits(&mut self, gone: LinkId, now: Instant) {
+        let over: Vec<(CircuitKey, CircuitEnd)> =
+            self.circuits.range((gone, 0)..=(gone, u32::MAX)).map(|(key, end)| (*key, end.clone())).collect();
+        for (key, end) in over {
+            self.remove_circuit(key);
+            match end {
+                CircuitEnd::Endpoint { link, .. } => self.forget_link(link, CloseReason::RelayLost, now),
+                CircuitEnd::Relay(end) => {
+                    self.remove_circuit(end.other);
+                    self.send_reset(end.other, CloseReason::RelayLost as u8, now);
+                    self.metrics.count(Counter::CircuitsReset);
+                }
+            }
+        }
+        let own = self.circuits.iter().find_map(|(key, end)| match end {
+            CircuitEnd::Endpoint { link, .. } if *link == gone => Some(*key),
+            CircuitEnd::Endpoint { .. } | CircuitEnd::Relay(_) => None,
+        });
+        if let Some(key) = own {
+            self.remove_circuit(key);
+        }
+    }
+
+    pub(super) fn mint_token(&mut self, token: SendToken) -> u64 {
+        self.next_token = self.next_token.saturating_add(1);
+        self.tokens.insert(self.next_token, token);
+        self.next_token
+    }
+
+    /// Part of a queued message was handed over.
+    pub(super) fn handle_sent(&mut self, _id: LinkId, sent: Sent, now: Instant) {
+        let done = sent.sent >= sent.total;
+        let token =
+            if done { self.tokens.remove(&sent.token) } else { self.tokens.get(&sent.token).copied() };
+        match token {
+            Some(SendToken::Relayed { from, bytes }) if done => {
+                if let Some(CircuitEnd::Relay(end)) = self.circuits.get_mut(&from) {
+                    end.owed = end.owed.saturating_add(bytes);
+                }
+                self.grant_owed(from, now);
+            }
+            Some(SendToken::Room { room, message, to, .. }) => {
+                self.room_message_sent(room, message, to, sent, now)
+            }
+            Some(SendToken::Relayed { .. }) | None => {}
+        }
+    }
+
+    /// A peer does not read: its session dropped queued data.
+    pub(super) fn data_dropped(&mut self, tokens: &[u64], now: Instant) {
+        self.metrics.count(Counter::QueueOverflows);
+        for token in tokens {
+            match self.tokens.remove(token) {
+                // A relay never drops a frame: the circuit breaks instead.
+                Some(SendToken::Relayed { from, .. }) => {
+                    self.break_circuit(from, CloseReason::SlowReader, now)
+                }
+                Some(SendToken::Room { room, message, .. }) => self.room_message_dropped(room, message, now),
+                None => {}
+            }
+        }
+    }
+
+    /// A link is gone with what was queued on it.
+    pub(super) fn sends_lost(&mut self, gone: LinkId, now: Instant) {
+        let lost: Vec<(u64, SendToken)> = self
+            .tokens
+            .iter()
+            .filter(|(_, token)| match token {
+                SendToken::Relayed { from, .. } => from.0 == gone || !self.circuits.contains_key(from),
+                SendToken::Room { link, .. } => *link == gone,
+            })
+            .map(|(id, token)| (*id, *token))
+            .collect();
+        for (id, token) in lost {
+            self.tokens.remove(&id);
+            if let SendToken::Room { room, message, .. } = token {
+                self.room_message_dropped(room, message, now);
+            }
+        }
+    }
+}

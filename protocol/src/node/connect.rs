@@ -1,0 +1,219 @@
+//! From a member's claim to a link: a connect request through its home, then a dial or a circuit.
+
+use alloc::vec::Vec;
+
+use bytes::Bytes;
+
+use super::Node;
+use super::clock::Timer;
+use super::links::DialFor;
+use super::metrics::Counter;
+use super::requests::{Answer, Content, Request, Task};
+use crate::crypto::{sha256, signing_input};
+use crate::routing::key::home_id;
+use crate::wire::message::{Connect, ConnectAnswer, ConnectReply, ConnectRequest, Purpose};
+use crate::wire::{Routed, decode_body, encode_body};
+use crate::{Duration, Instant, PeerId, RoomId};
+
+/// How long a connect request may take on its way.
+const CONNECT_TTL: Duration = Duration::from_secs(30);
+/// How long the other end may take to dial, once it said that it would.
+const DIAL_BACK: Duration = Duration::from_secs(3);
+
+impl Node {
+    /// Sees to a link with a member: proves the room on a link that exists, else asks for one.
+    pub(super) fn connect_member(&mut self, room: RoomId, peer: PeerId, now: Instant) {
+        let Some(state) = self.rooms.get(&room) else { return };
+        let Some(member) = state.members.get(&peer) else { return };
+        if member.link.is_some() {
+            return;
+        }
+        let (homes, tries) = (member.claim.homes().to_vec(), member.tries);
+        if self.peers.contains_key(&peer) {
+            return self.send_proof(room, peer, true, now);
+        }
+        if self.dialing.contains_key(&peer) || self.connecting.contains(&peer) {
+            return;
+        }
+        if homes.contains(&peer) && tries == 0 {
+            if let Some(address) = self.address_of(peer) {
+                if self.dial(&address, DialFor::Room, now).is_some() {
+                    return;
+                }
+            }
+        }
+        let home = usize::try_from(tries).ok().and_then(|tries| tries.checked_rem(homes.len()));
+        match home.and_then(|index| homes.get(index)).copied() {
+            Some(home) => self.ask_for_link(room, peer, home, now),
+            None => self.connect_failed(peer, now),
+        }
+    }
+
+    fn ask_for_link(&mut self, room: RoomId, peer: PeerId, home: PeerId, now: Instant) {
+        let Some(claim) = self.own_claim(room) else { return self.connect_failed(peer, now) };
+        let id = self.mint_request();
+        let request = encode_body(&ConnectRequest {
+            id,
+            origin: self.me,
+            target: peer,
+            home,
+            room,
+            expiry_ms: self.unix_ms.saturating_add(CONNECT_TTL.as_millis() as u64),
+            claim,
+            home_claim: self.own_home.as_ref().map(|claim| claim.bytes().clone()),
+        });
+        let signature = self.sign("connect", &request);
+        let payload = Bytes::from(encode_body(&Connect { request: Bytes::from(request), signature }));
+        self.connecting.insert(peer);
+        let request = Request {
+            task: Task::Connect { room, peer },
+            purpose: Purpose::Connect,
+            key: home_id(home),
+            target: Some(peer),
+            payload,
+            started: now,
+            attempt: 0,
+            avoid_first: Vec::new(),
+            exclude: Vec::new(),
+            through: None,
+        };
+        self.start_request(id, request, now);
+    }
+
+    pub(super) fn sign(&self, kind: &str, body: &[u8]) -> [u8; 64] {
+        let input = signing_input(kind, &self.config.network, &[body]);
+        self.crypto.sign(self.identity.secret(), &input)
+    }
+
+    pub(super) fn verify(&self, kind: &str, by: PeerId, body: &[u8], signature: &[u8; 64]) -> bool {
+        let input = signing_input(kind, &self.config.network, &[body]);
+        self.crypto.verify(by.as_bytes(), &input, signature)
+    }
+
+    /// A connect request reached its target, this node.
+    pub(super) fn connect_requested(&mut self, packet: &Routed, now: Instant) {
+        let Some((request, hash)) = self.checked_connect(packet, now) else {
+            return self.metrics.count(Counter::ConnectsInvalid);
+        };
+        let member = self.rooms.contains_key(&request.room);
+        let mut dials = false;
+        if member {
+            self.learn_claims(core::slice::from_ref(&request.claim), now);
+            let origin_home = request
+                .home_claim
+                .as_ref()
+                .and_then(|claim| self.learn_home(claim, Some(request.origin), now));
+            if !self.is_service() && origin_home == Some(request.origin) {
+                if let Some(address) = self.address_of(request.origin) {
+                    dials = self.dial(&address, DialFor::Room, now).is_some()
+                        || self.dialing.contains_key(&request.origin);
+                }
+            }
+            if self.peers.contains_key(&request.origin) {
+                dials = true;
+                self.send_proof(request.room, request.origin, true, now);
+            }
+        }
+        let reply = encode_body(&ConnectReply {
+            id: request.id,
+            origin: request.origin,
+            target: self.me,
+            request_hash: hash,
+            accept: member && !self.shutting_down,
+            home_claim: self.own_home.as_ref().map(|claim| claim.bytes().clone()),
+            dials,
+        });
+        let signature = self.sign("connect-reply", &reply);
+        let answer = ConnectAnswer { reply: Bytes::from(reply), signature, home: None };
+        self.reply(packet, encode_body(&answer), now);
+    }
+
+    /// A request that names this node and its origin, is signed by it, current, and carries its claim of the room.
+    fn checked_connect(&mut self, packet: &Routed, now: Instant) -> Option<(ConnectRequest, [u8; 32])> {
+        let connect: Connect = decode_body(&packet.payload).ok()?;
+        let request: ConnectRequest = decode_body(&connect.request).ok()?;
+        let tolerance = self.config.routing.clock_tolerance.as_millis() as u64;
+        let current = request.expiry_ms.saturating_add(tolerance) >= self.unix_ms
+            && request.expiry_ms <= self.unix_ms.saturating_add(tolerance + CONNECT_TTL.as_millis() as u64);
+        let named = request.target == self.me
+            && request.id == packet.request
+            && packet.route.get(0) == Some(request.origin);
+        if !named || !current || !self.verify("connect", request.origin, &connect.request, &connect.signature)
+        {
+            return None;
+        }
+        let claim = self.checked_claim(&request.claim, now)?;
+        let matches = claim.peer() == request.origin && claim.room_id() == request.room;
+        matches.then(|| (request, sha256(&[&connect.request])))
+    }
+
+    /// The answer to a connect request of this node.
+    pub(super) fn connect_ended(&mut self, room: RoomId, peer: PeerId, answer: &Answer, now: Instant) {
+        self.connecting.remove(&peer);
+        if self.peers.contains_key(&peer) || !self.rooms.contains_key(&room) {
+            return self.connect_member(room, peer, now);
+        }
+        let Content::Connect(content) = &answer.content else { return self.connect_failed(peer, now) };
+        let Some(reply) = self.checked_reply(peer, answer, content) else {
+            self.metrics.count(Counter::ConnectsInvalid);
+            return self.connect_failed(peer, now);
+        };
+        if let Some(home) = &content.home {
+            self.learn_home(home, Some(peer), now);
+        }
+        if !reply.accept {
+            return self.connect_failed(peer, now);
+        }
+        if reply.dials {
+            return self.timers.set(Timer::Connect(room, peer), now + DIAL_BACK);
+        }
+        let dialable = reply.home_claim.as_ref().and_then(|claim| self.learn_home(claim, Some(peer), now));
+        if dialable == Some(peer) {
+            let dialled = self.address_of(peer).and_then(|address| self.dial(&address, DialFor::Room, now));
+            if dialled.is_some() || self.dialing.contains_key(&peer) {
+                return;
+            }
+        }
+        let route: Vec<PeerId> = answer.route.iter().skip(1).map(|hop| hop.peer).collect();
+        let pending = self.dialing.contains_key(&peer);
+        if !pending && self.open_circuit(&route, room, now).is_none() {
+            self.connect_failed(peer, now);
+        }
+    }
+
+    fn checked_reply(&self, peer: PeerId, answer: &Answer, content: &ConnectAnswer) -> Option<ConnectReply> {
+        let connect: Connect = decode_body(&answer.payload).ok()?;
+        let reply: ConnectReply = decode_body(&content.reply).ok()?;
+        let named = reply.id == answer.id
+            && reply.origin == self.me
+            && reply.target == peer
+            && reply.request_hash == sha256(&[&connect.request]);
+        (named && self.verify("connect-reply", peer, &content.reply, &content.signature)).then_some(reply)
+    }
+
+    /// A member could not be linked this time; it is tried again later, through its next home.
+    pub(super) fn connect_failed(&mut self, peer: PeerId, now: Instant) {
+        let (first, most) = self.config.rooms.connect_backoff;
+        let rooms: Vec<RoomId> = self.rooms.keys().copied().collect();
+        for room in rooms {
+            let Some(state) = self.rooms.get_mut(&room) else { continue };
+            let Some(member) = state.members.get_mut(&peer).filter(|member| member.link.is_none()) else {
+                continue;
+            };
+            // Through each home at once, then with a pause that doubles.
+            let homes = u32::try_from(member.claim.homes().len()).unwrap_or(1).max(1);
+            let round = member.tries / homes;
+            let next_home = (member.tries.saturating_add(1)) % homes != 0;
+            member.tries = member.tries.saturating_add(1);
+            member.failed = !next_home || member.failed;
+            let pause = if next_home {
+                Duration::from_millis(50)
+            } else {
+                first.saturating_mul(1 << round.min(10)).min(most)
+            };
+            let pause = self.random.jittered(pause);
+            self.timers.set(Timer::Connect(room, peer), now + pause);
+            self.check_joined(room, now);
+        }
+    }
+}

@@ -1,0 +1,84 @@
+//! Messages and timers, each to its handler.
+
+use bytes::Bytes;
+
+use super::Node;
+use super::clock::Timer;
+use super::metrics::Counter;
+use crate::wire::{DecodeError, Message};
+use crate::{Instant, LinkId};
+
+impl Node {
+    /// A message arrived on an established link.
+    pub(super) fn link_message(&mut self, id: LinkId, bytes: Bytes, now: Instant) {
+        if self.open_peer(id).is_none() {
+            return self.metrics.count(Counter::MessagesUndecodable);
+        }
+        let message = match Message::decode(&bytes) {
+            Ok(message) => message,
+            Err(DecodeError::UnknownKind(_)) => return self.metrics.count(Counter::MessagesUnknownKind),
+            Err(_) => return self.metrics.count(Counter::MessagesUndecodable),
+        };
+        match message {
+            // Answered inside the session.
+            Message::Ping(_) | Message::Pong(_) => {}
+            Message::Goodbye(goodbye) => self.handle_goodbye(id, &goodbye, now),
+            Message::Reasons(reasons) => {
+                if let Some(link) = self.links.get_mut(&id) {
+                    link.remote_reasons.0 = reasons.mask;
+                }
+            }
+            Message::Hello(hello) => self.handle_hello(id, &hello, now),
+            Message::Routed(packet) => self.handle_routed(id, packet, now),
+            Message::HopAck(ack) => self.handle_hop_ack(id, &ack, now),
+            Message::Reply(reply) => self.handle_reply(id, reply, now),
+            Message::Replicate(replicate) => self.handle_replicate(id, &replicate, now),
+            Message::StoreDigest(digest) => self.handle_digest(id, &digest, now),
+            Message::CircuitOpen(open) => self.handle_circuit_open(id, &open, now),
+            Message::CircuitOpened(opened) => self.handle_circuit_opened(id, &opened, now),
+            Message::CircuitData(data) => self.handle_circuit_data(id, data, now),
+            Message::CircuitCredit(credit) => self.handle_circuit_credit(id, &credit, now),
+            Message::CircuitReset(reset) => self.handle_circuit_reset(id, &reset, now),
+            Message::RoomProof(proof) => self.handle_proof(id, &proof, now),
+            Message::RoomRefused(refused) => self.handle_refused(id, &refused, now),
+            Message::RoomClaims(claims) => self.handle_room_claims(id, &claims, now),
+            Message::RoomLeave(leave) => self.handle_leave(id, &leave, now),
+            Message::RoomMessage(message) => self.handle_room_message(id, message, now),
+            Message::Announce(announce) => self.handle_announce(id, &announce, now),
+            Message::Pull(pull) => self.handle_pull(id, &pull, now),
+            Message::PushSet(set) => self.handle_push_set(id, &set),
+            Message::StreamMarks(marks) => self.handle_marks(id, &marks, now),
+        }
+    }
+
+    /// Fires a timer.
+    pub(super) fn fire(&mut self, timer: Timer, now: Instant) {
+        match timer {
+            Timer::Session(id) => self.link_timeout(id, now),
+            Timer::Dial(id) => self.fail_link(id, crate::CloseReason::DialTimeout, now),
+            Timer::Probe(id) => self.probe_timeout(id, now),
+            Timer::Drain(id) => self.drain_timeout(id, now),
+            Timer::Circuit(id) => self.circuit_timeout(id, now),
+            Timer::Hop(request, attempt) => self.hop_timeout(request, attempt, now),
+            Timer::Attempt(request) => self.attempt_timeout(request, now),
+            Timer::Retry(request) => self.retry_due(request, now),
+            Timer::Hello => self.send_hellos(now),
+            Timer::Maintain | Timer::Ready => self.maintain(now),
+            Timer::SelfLookup if self.is_service() => self.self_lookup_due(now),
+            Timer::SelfLookup => self.homes_due(now),
+            Timer::HomeClaim => self.renew_home_claim(now),
+            Timer::Notify => self.send_notifications(now),
+            Timer::AntiEntropy => self.anti_entropy(now),
+            Timer::Sweep => self.sweep(now),
+            Timer::Heal => self.heal(now),
+            Timer::Save => self.save(now),
+            Timer::Join(room) => self.answer_join(room, now),
+            Timer::Publish(room) => self.publish(room, now),
+            Timer::Connect(room, peer) => self.connect_member(room, peer, now),
+            Timer::Suspect(room, peer) => self.suspect_timeout(room, peer, now),
+            Timer::Gossip(room) => self.gossip(room, now),
+            Timer::Streams(room) => self.streams_due(room, now),
+            Timer::Shutdown => self.shutdown_due(now),
+        }
+    }
+}

@@ -1,0 +1,316 @@
+//! Routed packets on their way: hop by hop towards a key, acknowledged, and back along the recorded route.
+
+use alloc::collections::{BTreeSet, VecDeque};
+use alloc::vec::Vec;
+
+use bytes::Bytes;
+
+use super::Node;
+use super::clock::Timer;
+use super::metrics::Counter;
+use crate::link::Class;
+use crate::wire::message::{HopAck, Purpose};
+use crate::wire::{Message, PeerIds, Reply, Routed, RttsMs};
+use crate::{Duration, Instant, LinkId, PeerId, RequestId};
+
+/// A packet that was sent on and is not yet acknowledged by the next hop.
+#[derive(Clone, Debug)]
+pub(super) struct PendingHop {
+    packet: Routed,
+    /// Whom it was sent to, last first.
+    tried: Vec<PeerId>,
+    /// First hops of earlier attempts, which the origin avoids.
+    avoid: Vec<PeerId>,
+}
+
+/// The (request, attempt) pairs that passed, first in, first out.
+#[derive(Clone, Debug)]
+pub(super) struct Seen {
+    most: usize,
+    pairs: BTreeSet<(RequestId, u8)>,
+    order: VecDeque<(RequestId, u8)>,
+}
+
+impl Seen {
+    pub(super) const fn new(most: usize) -> Self {
+        Self { most, pairs: BTreeSet::new(), order: VecDeque::new() }
+    }
+
+    /// Takes note of a pair; `false` if it was there.
+    fn insert(&mut self, pair: (RequestId, u8)) -> bool {
+        if !self.pairs.insert(pair) {
+            return false;
+        }
+        self.order.push_back(pair);
+        if self.order.len() > self.most {
+            if let Some(oldest) = self.order.pop_front() {
+                self.pairs.remove(&oldest);
+            }
+        }
+        true
+    }
+}
+
+impl Node {
+    /// Sends a packet of this node on its way; gives the first hop. Without a nearer contact this node is the root and
+    /// answers itself.
+    pub(super) fn send_first(
+        &mut self,
+        packet: Routed,
+        avoid: &[PeerId],
+        through: Option<PeerId>,
+        now: Instant,
+    ) -> Option<PeerId> {
+        if let Some(through) = through.filter(|peer| self.peers.contains_key(peer)) {
+            self.transmit(PendingHop { packet, tried: Vec::new(), avoid: avoid.to_vec() }, through, now);
+            return Some(through);
+        }
+        self.forward_or_end(packet, Vec::new(), avoid.to_vec(), now)
+    }
+
+    /// Sends a pending packet to `next` and waits for its acknowledgement.
+    fn transmit(&mut self, mut hop: PendingHop, next: PeerId, now: Instant) {
+        let Some(&link) = self.peers.get(&next) else { return };
+        let Ok(bytes) = hop.packet.forward(self.me) else {
+            return self.metrics.count(Counter::RoutedTooLong);
+        };
+        self.send_bytes(link, Class::Control, bytes, now);
+        hop.tried.push(next);
+        let key = (hop.packet.request, hop.packet.attempt);
+        let timeout = self.hop_timeout_for(next);
+        if self.hops.len() < self.config.routing.seen_max {
+            self.hops.insert(key, hop);
+            self.timers.set(Timer::Hop(key.0, key.1), now + timeout);
+        } else {
+            self.metrics.count(Counter::RoutedOverload);
+        }
+    }
+
+    /// 500 ms, or three smoothed round-trip times where that is longer.
+    fn hop_timeout_for(&self, peer: PeerId) -> Duration {
+        let rtt = self.rtt_of(peer).unwrap_or(Duration::ZERO);
+        self.config.routing.hop_timeout.max(rtt.saturating_mul(3))
+    }
+
+    pub(super) fn rtt_of(&self, peer: PeerId) -> Option<Duration> {
+        let link = self.peers.get(&peer)?;
+        self.links.get(link)?.session.as_ref()?.rtt()
+    }
+
+    /// Sends a packet to the next best hop; where there is none, answers as the one at which it ends.
+    fn forward_or_end(
+        &mut self,
+        packet: Routed,
+        tried: Vec<PeerId>,
+        avoid: Vec<PeerId>,
+        now: Instant,
+    ) -> Option<PeerId> {
+        let at_origin = packet.route.is_empty();
+        let next = self.next_hop(&packet, &tried, &avoid, at_origin);
+        match next {
+            Some(next) => {
+                self.transmit(PendingHop { packet, tried, avoid }, next, now);
+                Some(next)
+            }
+            // An origin that is a client cannot answer itself: the attempt times out, or the node comes online.
+            None if at_origin && !self.is_service() => None,
+            None => {
+                self.terminal(&packet, now);
+                None
+            }
+        }
+    }
+
+    /// The next hop: for the target itself its own link, else the strictly nearer ready contact nearest to the key. The
+    /// first hop of a client may be any service node.
+    fn next_hop(
+        &self,
+        packet: &Routed,
+        tried: &[PeerId],
+        avoid: &[PeerId],
+        at_origin: bool,
+    ) -> Option<PeerId> {
+        let unfit = |peer: PeerId| {
+            peer == self.me
+                || tried.contains(&peer)
+                || packet.exclude.contains(peer)
+                || packet.route.contains(peer)
+        };
+        if let Some(target) = packet.target {
+            if self.peers.contains_key(&target) && !unfit(target) {
+                return Some(target);
+            }
+        }
+        if !self.is_service() {
+            let pick = |skip_avoided: bool| {
+                self.table
+                    .first_hop(&packet.key, |peer| unfit(peer) || (skip_avoided && avoid.contains(&peer)))
+            };
+            return if at_origin { pick(true).or_else(|| pick(false)) } else { None };
+        }
+        let location = self.location();
+        let pick = |skip_avoided: bool| {
+            self.table.next_hop(&packet.key, &location, |peer| {
+                unfit(peer) || (skip_avoided && at_origin && avoid.contains(&peer))
+            })
+        };
+        pick(true).or_else(|| pick(false))
+    }
+
+    /// A routed packet arrived.
+    pub(super) fn handle_routed(&mut self, id: LinkId, packet: Routed, now: Instant) {
+        let Some(peer) = self.open_peer(id) else { return };
+        if packet.route.iter().next_back() != Some(peer) {
+            return self.metrics.count(Counter::RoutedForged);
+        }
+        let key = (packet.request, packet.attempt);
+        let seen = packet.route.contains(self.me) || !self.seen.insert(key);
+        let ack = HopAck { request: packet.request, attempt: packet.attempt, seen };
+        self.send(id, &Message::HopAck(ack), now);
+        if seen {
+            return self.metrics.count(Counter::RoutedDuplicate);
+        }
+        self.table.clear_suspect(peer);
+        if packet.route.len() >= self.config.routing.hops_max {
+            self.metrics.count(Counter::RoutedTooLong);
+            return self.terminal(&packet, now);
+        }
+        if self.answers_early(&packet, now) {
+            return;
+        }
+        self.metrics.count(Counter::RoutedForwarded);
+        self.forward_or_end(packet, Vec::new(), Vec::new(), now);
+    }
+
+    /// Whether this node answers before the packet reaches the root: as the target, or as one who knows the room.
+    fn answers_early(&mut self, packet: &Routed, now: Instant) -> bool {
+        match packet.purpose {
+            Purpose::Connect | Purpose::Notify => {
+                let here = packet.target == Some(self.me);
+                let home = packet.key == self.home_room && self.is_service();
+                let linked = packet.target.is_some_and(|target| self.peers.contains_key(&target));
+                if here || (home && !linked) {
+                    self.terminal(packet, now);
+                    return true;
+                }
+                false
+            }
+            Purpose::Find if !packet.to_root => {
+                let claims = self.claims_for(packet, now);
+                if claims.is_empty() {
+                    return false;
+                }
+                self.answer_find(packet, claims, now);
+                true
+            }
+            Purpose::Find | Purpose::Publish | Purpose::Nearest | Purpose::Withdraw => false,
+        }
+    }
+
+    pub(super) fn handle_hop_ack(&mut self, id: LinkId, ack: &HopAck, _now: Instant) {
+        let Some(peer) = self.open_peer(id) else { return };
+        let key = (ack.request, ack.attempt);
+        let expected = self.hops.get(&key).is_some_and(|hop| hop.tried.contains(&peer));
+        if !expected {
+            return self.metrics.count(Counter::AcksUnexpected);
+        }
+        self.hops.remove(&key);
+        self.timers.clear(Timer::Hop(key.0, key.1));
+        self.table.clear_suspect(peer);
+    }
+
+    /// The next hop is silent: it is suspected, and the next best one takes over.
+    pub(super) fn hop_timeout(&mut self, request: RequestId, attempt: u8, now: Instant) {
+        let Some(hop) = self.hops.remove(&(request, attempt)) else { return };
+        self.metrics.count(Counter::HopTimeouts);
+        if let Some(silent) = hop.tried.last() {
+            self.table.suspect(*silent);
+        }
+        self.forward_or_end(hop.packet, hop.tried, hop.avoid, now);
+    }
+
+    /// Packets that wait for a peer whose link is gone go on by another one at once.
+    pub(super) fn hops_unlinked(&mut self, peer: PeerId, now: Instant) {
+        let waiting: Vec<(RequestId, u8)> = self
+            .hops
+            .iter()
+            .filter(|(_, hop)| hop.tried.last() == Some(&peer))
+            .map(|(key, _)| *key)
+            .collect();
+        for (request, attempt) in waiting {
+            self.timers.clear(Timer::Hop(request, attempt));
+            if let Some(hop) = self.hops.remove(&(request, attempt)) {
+                self.forward_or_end(hop.packet, hop.tried, hop.avoid, now);
+            }
+        }
+    }
+
+    /// Answers a packet: the reply travels back along the route.
+    pub(super) fn reply(&mut self, packet: &Routed, payload: Vec<u8>, now: Instant) {
+        let mut route = packet.route.to_vec();
+        let at = route.len();
+        route.push(self.me);
+        let Ok(route) = PeerIds::new(&route) else {
+            return self.metrics.count(Counter::RepliesUndeliverable);
+        };
+        let reply = Reply {
+            purpose: packet.purpose,
+            attempt: packet.attempt,
+            request: packet.request,
+            at: u8::try_from(at).unwrap_or(u8::MAX),
+            route,
+            services: 0,
+            rtts_ms: RttsMs::default(),
+            payload: Bytes::from(payload),
+        };
+        self.pass_back(reply, now);
+    }
+
+    /// Passes a reply on to the previous hop that is still linked; hands it over where this node is the origin.
+    fn pass_back(&mut self, mut reply: Reply, now: Instant) {
+        let at = usize::from(reply.at);
+        if self.is_service() {
+            reply.services |= 1_u32.checked_shl(u32::from(reply.at)).unwrap_or(0);
+        }
+        if at == 0 {
+            return self.answered(&reply, now);
+        }
+        // The nearest to the origin comes first: a route is shortened where this node is linked to an earlier hop.
+        for earlier in 0..at {
+            let Some(peer) = reply.route.get(earlier) else { continue };
+            let Some(&link) = self.peers.get(&peer) else { continue };
+            // Only service nodes forward, so the hops passed over are service nodes.
+            for passed in earlier.saturating_add(1)..at {
+                reply.services |=
+                    u32::try_from(passed).ok().and_then(|bit| 1_u32.checked_shl(bit)).unwrap_or(0);
+            }
+            reply.at = u8::try_from(earlier).unwrap_or(u8::MAX);
+            self.metrics.count(Counter::RepliesForwarded);
+            return self.send_bytes(link, Class::Control, reply.encode(), now);
+        }
+        self.metrics.count(Counter::RepliesUndeliverable);
+    }
+
+    /// A reply arrived: it must name this node, and come from a later hop of its route.
+    pub(super) fn handle_reply(&mut self, id: LinkId, mut reply: Reply, now: Instant) {
+        let Some(peer) = self.open_peer(id) else { return };
+        let at = usize::from(reply.at);
+        let from = reply.route.position(peer);
+        let valid = reply.route.get(at) == Some(self.me) && from.is_some_and(|from| from > at);
+        if !valid {
+            return self.metrics.count(Counter::RepliesInvalid);
+        }
+        let rtt = self.rtt_of(peer).map_or(0, |rtt| u16::try_from(rtt.as_millis()).unwrap_or(u16::MAX));
+        let wanted = reply.route.len().saturating_sub(1).saturating_sub(at);
+        // Hops that were skipped on the way back have no time of their own.
+        let mut rtts = reply.rtts_ms.as_slice().to_vec();
+        rtts.resize(wanted.saturating_sub(1), 0);
+        rtts.push(rtt);
+        reply.rtts_ms = RttsMs::new(&rtts).unwrap_or_default();
+        self.table.clear_suspect(peer);
+        if let Some(home) = (reply.purpose == Purpose::Connect).then_some(peer) {
+            self.add_home_claim(&mut reply, home);
+        }
+        self.pass_back(reply, now);
+    }
+}

@@ -1,0 +1,145 @@
+//! A client's homes: the service nodes through which it is found.
+//!
+//! Up to three, spread on purpose: one chosen by a hash with the own peer id among those nearest to the primary room, one
+//! nearest to the hash of the own peer id, and one that happens to be linked (tried or configured).
+
+use alloc::vec::Vec;
+
+use bytes::Bytes;
+
+use super::Node;
+use super::clock::Timer;
+use super::links::DialFor;
+use super::requests::Task;
+use crate::crypto::sha256;
+use crate::routing::key::{distance, home_id};
+use crate::wire::message::Purpose;
+use crate::{Duration, Instant, LinkId, PeerId, RoomId};
+
+/// Candidates of the two looked-up homes, best first.
+#[derive(Clone, Debug, Default)]
+pub(super) struct HomeCandidates {
+    near_room: Vec<PeerId>,
+    near_self: Vec<PeerId>,
+}
+
+impl Node {
+    /// A service link opened, or its node became ready: homes are looked up, and rooms are published through it.
+    pub(super) fn client_online(&mut self, _peer: PeerId, now: Instant) {
+        if self.homes_asked.is_none() {
+            self.look_up_homes(now);
+        }
+        self.maintain_homes(now);
+        self.rooms_online(now);
+    }
+
+    /// Looks up who is nearest to the primary room and to the hash of the own id.
+    pub(super) fn look_up_homes(&mut self, now: Instant) {
+        if self.is_service() {
+            return;
+        }
+        self.homes_asked = Some(now);
+        let period = self.random.jittered(self.config.routing.self_lookup);
+        self.timers.set(Timer::SelfLookup, now + period);
+        let location = self.location();
+        self.request(
+            Task::Homes { by_own_hash: false },
+            Purpose::Nearest,
+            location,
+            None,
+            Bytes::new(),
+            None,
+            now,
+        );
+        let own = self.own_hash();
+        self.request(Task::Homes { by_own_hash: true }, Purpose::Nearest, own, None, Bytes::new(), None, now);
+    }
+
+    fn own_hash(&self) -> RoomId {
+        RoomId(sha256(&[b"home", self.me.as_bytes()]))
+    }
+
+    pub(super) fn choose_homes(&mut self, by_own_hash: bool, peers: &[PeerId], now: Instant) {
+        let mut peers = peers.to_vec();
+        if by_own_hash {
+            let own = self.own_hash();
+            peers.sort_by_key(|peer| distance(&own, &home_id(*peer)));
+            self.home_candidates.near_self = peers;
+        } else {
+            let location = self.location();
+            peers.sort_by_key(|peer| distance(&location, &home_id(*peer)));
+            peers.truncate(9);
+            let me = self.me;
+            peers.sort_by_key(|peer| sha256(&[me.as_bytes(), peer.as_bytes()]));
+            self.home_candidates.near_room = peers;
+        }
+        self.maintain_homes(now);
+    }
+
+    /// The lookup of homes had no answer: it is made again with the next service link, or later.
+    pub(super) fn homes_unanswered(&mut self, now: Instant) {
+        self.homes_asked = None;
+        self.timers.set_earlier(Timer::SelfLookup, now + Duration::from_secs(2));
+    }
+
+    pub(super) fn homes_due(&mut self, now: Instant) {
+        if self.table.links().len() > 0 {
+            self.look_up_homes(now);
+        }
+    }
+
+    /// Takes the best candidates that are linked as homes, and dials those that are not.
+    pub(super) fn maintain_homes(&mut self, now: Instant) {
+        let wanted = self.config.routing.homes;
+        let mut homes: Vec<PeerId> = Vec::new();
+        let candidates = self.home_candidates.clone();
+        for list in [candidates.near_room, candidates.near_self] {
+            let best = list
+                .into_iter()
+                .filter(|peer| !homes.contains(peer))
+                .find(|peer| self.peers.contains_key(peer) || !self.table.is_failed(*peer, now));
+            let Some(best) = best else { continue };
+            if self.peers.contains_key(&best) {
+                homes.push(best);
+            } else if let Some(address) = self.address_of(best) {
+                self.dial(&address, DialFor::Overlay, now);
+            }
+        }
+        let keep: Vec<PeerId> =
+            self.homes.iter().copied().filter(|home| self.peers.contains_key(home)).collect();
+        let mut linked: Vec<PeerId> =
+            self.table.links().filter(|contact| contact.ready).map(|contact| contact.peer).collect();
+        let me = self.me;
+        linked.sort_by_key(|peer| sha256(&[peer.as_bytes(), me.as_bytes()]));
+        for peer in keep.into_iter().chain(linked) {
+            if homes.len() < wanted && !homes.contains(&peer) {
+                homes.push(peer);
+            }
+        }
+        homes.truncate(wanted);
+        if homes != self.homes {
+            self.homes = homes;
+            self.homes_changed(now);
+        }
+    }
+
+    fn homes_changed(&mut self, now: Instant) {
+        let ids: Vec<LinkId> = self.open_links().map(|(id, _)| id).collect();
+        for id in ids {
+            self.tell_reasons(id, now);
+        }
+        self.republish_soon(now);
+    }
+
+    pub(super) fn home_lost(&mut self, peer: PeerId, now: Instant) {
+        self.homes.retain(|home| *home != peer);
+        self.pass_over(peer, now);
+        self.maintain_homes(now);
+        self.republish_soon(now);
+        self.timers.set_earlier(Timer::SelfLookup, now + Duration::from_secs(1));
+    }
+
+    pub(super) fn home_failed(&mut self, _peer: PeerId, now: Instant) {
+        self.maintain_homes(now);
+    }
+}

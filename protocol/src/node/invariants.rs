@@ -1,0 +1,160 @@
+//! What must hold of a node's state at all times, for tests and simulations.
+
+use alloc::format;
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use super::Node;
+use super::circuits::CircuitEnd;
+use super::clock::Timer;
+use super::links::{LinkCarrier, LinkState};
+
+impl Node {
+    pub(super) fn broken_invariants(&self) -> Vec<String> {
+        let mut broken = Vec::new();
+        self.check_links(&mut broken);
+        self.check_circuits(&mut broken);
+        self.check_rooms(&mut broken);
+        self.check_bounds(&mut broken);
+        let leaves = [
+            ("table", self.table.check_invariants()),
+            ("store", self.store.check_invariants()),
+            ("book", self.book.check_invariants()),
+        ];
+        for (leaf, result) in leaves {
+            if let Err(law) = result {
+                broken.push(format!("{leaf}: {law}"));
+            }
+        }
+        broken
+    }
+
+    fn check_links(&self, broken: &mut Vec<String>) {
+        for (peer, id) in &self.peers {
+            let link = self.links.get(id);
+            let holds = link.is_some_and(|link| {
+                link.is_open()
+                    && link.peer.as_ref().is_some_and(|known| known.id == *peer)
+                    && link.session.is_some()
+            });
+            if !holds {
+                broken.push(format!("{peer:?} is linked by {id:?}, which is not open or not its"));
+            }
+        }
+        for (id, link) in &self.links {
+            if link.is_open() && !link.peer.as_ref().is_some_and(|peer| self.peers.get(&peer.id) == Some(id))
+            {
+                broken.push(format!("{id:?} is open and not in use"));
+            }
+            if let LinkState::Contested(older) = link.state {
+                if !self.links.contains_key(&older) || self.timers.at(Timer::Probe(*id)).is_none() {
+                    broken.push(format!("{id:?} contests a link that is gone, or for ever"));
+                }
+            }
+            let timed = match link.state {
+                LinkState::Dialing => {
+                    self.timers.at(Timer::Dial(*id)).or(self.timers.at(Timer::Circuit(*id))).is_some()
+                }
+                LinkState::Handshaking | LinkState::Open => self.timers.at(Timer::Session(*id)).is_some(),
+                LinkState::Draining(_) => self.timers.at(Timer::Drain(*id)).is_some(),
+                LinkState::Contested(_) => true,
+            };
+            if !timed {
+                broken.push(format!("{id:?} in {:?} has no deadline", link.state));
+            }
+        }
+        for (peer, id) in &self.dialing {
+            if !self.links.contains_key(id) {
+                broken.push(format!("{peer:?} is being dialled by {id:?}, which is gone"));
+            }
+        }
+    }
+
+    fn check_circuits(&self, broken: &mut Vec<String>) {
+        for (key, end) in &self.circuits {
+            let over = self.links.get(&key.0).is_some_and(|link| link.carrier == LinkCarrier::WebSocket);
+            let other = match end {
+                CircuitEnd::Endpoint { link, .. } => self.links.contains_key(link),
+                CircuitEnd::Relay(end) => self.circuits.contains_key(&end.other),
+            };
+            if !over || !other {
+                broken.push(format!("circuit {key:?} has lost an end"));
+            }
+        }
+        for (id, link) in &self.links {
+            let carried = self.circuits.range((*id, 0)..=(*id, u32::MAX)).count();
+            if carried != link.circuits {
+                broken.push(format!("{id:?} counts {} circuits, there are {carried}", link.circuits));
+            }
+        }
+    }
+
+    fn check_rooms(&self, broken: &mut Vec<String>) {
+        if self.rooms.len() != self.room_order.len() {
+            broken.push(String::from("rooms and their order differ"));
+        }
+        for (id, room) in &self.rooms {
+            for (peer, member) in &room.members {
+                let linked = member.link.is_none_or(|link| {
+                    self.links
+                        .get(&link)
+                        .is_some_and(|link| link.peer.as_ref().is_some_and(|known| known.id == *peer))
+                        && self.peers.get(peer) == Some(&link)
+                });
+                if !linked || (member.link.is_some() && !member.present) {
+                    broken.push(format!("{peer:?} in {id:?} is a member by a link that is not in use"));
+                }
+                let watched = member.link.is_some()
+                    || !member.present
+                    || self.timers.at(Timer::Suspect(*id, *peer)).is_some();
+                if !watched {
+                    broken.push(format!("{peer:?} in {id:?} is present for ever without a link"));
+                }
+            }
+            if !room.joined && self.timers.at(Timer::Join(*id)).is_none() {
+                broken.push(format!("the join of {id:?} has no deadline"));
+            }
+        }
+    }
+
+    fn check_bounds(&self, broken: &mut Vec<String>) {
+        let config = &self.config;
+        let services = self.open_links().filter(|(_, link)| link.is_service()).count();
+        let bounds = [
+            ("links", self.links.len(), config.link.links_max),
+            ("overlay links", services, config.link.overlay_hard),
+            ("rooms", self.rooms.len(), config.rooms.joined_max),
+            ("pending hops", self.hops.len(), config.routing.seen_max),
+            ("requests", self.requests.len(), config.routing.requests_max),
+            ("timers", self.timers.len(), self.timer_bound()),
+        ];
+        for (what, count, bound) in bounds {
+            if count > bound {
+                broken.push(format!("{count} {what}, more than {bound}"));
+            }
+        }
+        for (request, _) in &self.requests {
+            let attempt = self.timers.at(Timer::Attempt(*request)).is_some();
+            if !attempt && self.timers.at(Timer::Retry(*request)).is_none() {
+                broken.push(format!("{request:?} has no deadline"));
+            }
+        }
+        let queued: usize = self.sending.values().map(|(bytes, _)| *bytes).sum();
+        if queued != self.queued_bytes {
+            broken.push(format!("{queued} bytes are queued, {} are accounted", self.queued_bytes));
+        }
+        if !self.dirty.is_empty() {
+            broken.push(String::from("links wait for a flush"));
+        }
+    }
+
+    /// Timers are bounded by the objects they belong to.
+    fn timer_bound(&self) -> usize {
+        let members: usize = self.rooms.values().map(|room| room.members.len()).sum();
+        16 + self.links.len() * 3
+            + self.hops.len()
+            + self.requests.len() * 2
+            + self.rooms.len() * 4
+            + members * 2
+    }
+}

@@ -1,0 +1,230 @@
+//! A node's life: start, saved state, clock, periodic work, finds of the application, shutdown.
+
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+
+use bytes::Bytes;
+
+use super::Node;
+use super::api::{CloseReason, Event, FindReport, Snapshot};
+use super::clock::{Timer, WallClock};
+use super::links::{DialFor, LinkState};
+use super::metrics::Counter;
+use super::requests::{Answer, Content, Task};
+use crate::routing::book::BookLimits;
+use crate::routing::store::StoreLimits;
+use crate::routing::table::TableLimits;
+use crate::wire::Sequence;
+use crate::wire::message::Purpose;
+use crate::{Config, Duration, Instant, LinkId, PeerId, RequestId, RoomId, SaveId};
+
+/// Period of sweeps over links and claims.
+const SWEEP: Duration = Duration::from_secs(5);
+/// Period of saves, when something changed.
+const SAVE: Duration = Duration::from_secs(60);
+/// By when a shutdown ends.
+const SHUTDOWN: Duration = Duration::from_secs(4);
+/// Time for withdrawals before links are drained.
+const FAREWELL: Duration = Duration::from_millis(500);
+
+pub(super) fn book_limits(config: &Config) -> BookLimits {
+    let (first, longest) = config.routing.offline_retry;
+    let defaults = BookLimits::default();
+    BookLimits {
+        addresses_max: config.routing.addresses_max,
+        backoff: (first, defaults.backoff.1),
+        backoff_configured: longest,
+        ..defaults
+    }
+}
+
+pub(super) const fn table_limits(config: &Config, salt: u64) -> TableLimits {
+    TableLimits {
+        leaf_set: config.routing.leaf_set,
+        bucket_links: config.routing.bucket_links,
+        known_max: TableLimits::KNOWN_MAX,
+        salt,
+    }
+}
+
+pub(super) const fn store_limits(config: &Config, salt: u64) -> StoreLimits {
+    StoreLimits {
+        entries_max: config.routing.claims_max,
+        claims_per_room: config.routing.claims_per_room,
+        rooms_per_peer: StoreLimits::ROOMS_PER_PEER,
+        ttl: config.routing.claim_ttl,
+        tolerance: config.routing.clock_tolerance,
+        salt,
+    }
+}
+
+impl Node {
+    /// Asks for the state to be saved.
+    pub(super) fn save(&mut self, now: Instant) {
+        self.timers.set(Timer::Save, now + SAVE);
+        if self.saving.is_some() {
+            return;
+        }
+        self.next_save = self.next_save.saturating_add(1);
+        let id = SaveId(self.next_save);
+        self.saving = Some(id);
+        let snapshot = Snapshot { boot: self.instance.boot, addresses: self.book.snapshot() };
+        self.emit_save(id, Box::new(snapshot));
+    }
+
+    /// A save was answered. The first answer starts the node: its boot counter is safe, or cannot be made safe.
+    pub(super) fn saved(&mut self, id: SaveId, ok: bool, now: Instant) {
+        if self.saving != Some(id) {
+            return self.metrics.count(Counter::UnknownSave);
+        }
+        self.saving = None;
+        if !ok {
+            self.metrics.count(Counter::SavesFailed);
+            self.emit(Event::SaveFailed);
+        }
+        if !core::mem::replace(&mut self.started, true) {
+            self.start(now);
+        }
+    }
+
+    fn start(&mut self, now: Instant) {
+        self.timers.set(Timer::Sweep, now + SWEEP);
+        self.timers.set(Timer::Heal, now);
+        if self.is_service() {
+            self.renew_home_claim(now);
+            let first = self.random.jittered(self.config.routing.self_lookup_young);
+            self.timers.set(Timer::SelfLookup, now + first);
+            let period = self.random.jittered(self.config.routing.anti_entropy);
+            self.timers.set(Timer::AntiEntropy, now + period);
+            self.timers.set(Timer::Ready, now + Duration::from_millis(10));
+        }
+        let configured: Vec<crate::Address> = self.book.configured().cloned().collect();
+        for address in configured {
+            self.dial(&address, DialFor::Bootstrap, now);
+        }
+        self.rooms_online(now);
+    }
+
+    pub(super) fn set_clock(&mut self, unix_ms: u64, resumed: bool, now: Instant) {
+        self.wall = WallClock::new(unix_ms, now);
+        self.unix_ms = unix_ms;
+        if !resumed {
+            return;
+        }
+        let ids: Vec<LinkId> = self.links.keys().copied().collect();
+        for id in ids {
+            if let Some(session) = self.links.get_mut(&id).and_then(|link| link.session.as_mut()) {
+                session.shift_liveness(now);
+                session.probe(now);
+                self.dirty.insert(id);
+            }
+        }
+        self.republish_soon(now);
+        self.timers.set_earlier(Timer::Heal, now);
+    }
+
+    /// The next (boot, counter) for a signed object.
+    pub(super) fn next_sequence(&mut self) -> Sequence {
+        self.counter = self.counter.saturating_add(1);
+        let own = Sequence { boot: self.instance.boot, counter: self.counter };
+        if own > self.sequence_floor {
+            return own;
+        }
+        let Sequence { boot, counter } = self.sequence_floor;
+        self.sequence_floor = match counter.checked_add(1) {
+            Some(counter) => Sequence { boot, counter },
+            None => Sequence { boot: boot.saturating_add(1), counter: 0 },
+        };
+        self.sequence_floor
+    }
+
+    pub(super) fn sweep(&mut self, now: Instant) {
+        self.timers.set(Timer::Sweep, now + SWEEP);
+        self.sweep_links(now);
+        self.expire_claims(now);
+        self.expire_members();
+        if self.homes_asked.is_none() && !self.is_service() && self.table.links().len() > 0 {
+            self.look_up_homes(now);
+        }
+    }
+
+    pub(super) fn start_find(&mut self, room: RoomId, now: Instant) -> RequestId {
+        self.request(Task::Find, Purpose::Find, room, None, Bytes::new(), None, now)
+    }
+
+    pub(super) fn find_ended(&mut self, answer: Answer, now: Instant) {
+        let mut members: Vec<PeerId> = Vec::new();
+        if let Content::Find(found) = &answer.content {
+            for bytes in found.claims.iter() {
+                match self.checked_claim(bytes, now).filter(|claim| claim.room_id() == answer.key) {
+                    Some(claim) => members.push(claim.peer()),
+                    None => self.metrics.count(Counter::ClaimsInvalid),
+                }
+            }
+        }
+        members.sort_unstable();
+        members.dedup();
+        self.emit(Event::FindFinished(FindReport {
+            request: answer.id,
+            room: answer.key,
+            attempts: answer.attempts,
+            route: answer.route,
+            members,
+            elapsed: now.since(answer.started),
+        }));
+    }
+
+    pub(super) fn start_shutdown(&mut self, now: Instant) {
+        if core::mem::replace(&mut self.shutting_down, true) {
+            return;
+        }
+        for room in self.room_order.clone() {
+            let _ = self.leave_room(room, now);
+        }
+        self.timers.set(Timer::Shutdown, now + FAREWELL);
+        self.shutdown_progress(now);
+    }
+
+    /// Once withdrawals are answered, links are drained; once links are gone, the shutdown is complete.
+    pub(super) fn shutdown_progress(&mut self, now: Instant) {
+        if !self.shutting_down {
+            return;
+        }
+        let withdrawing = self.requests.values().any(|request| request.task == Task::Withdraw);
+        if !withdrawing {
+            self.drain_all(now);
+        }
+    }
+
+    /// The time for farewells, or for the whole shutdown, is over.
+    pub(super) fn shutdown_due(&mut self, now: Instant) {
+        let draining = self.links.values().all(|link| matches!(link.state, LinkState::Draining(_)));
+        if draining {
+            let ids: Vec<LinkId> = self.links.keys().copied().collect();
+            for id in ids {
+                self.drain_timeout(id, now);
+            }
+            self.finish_shutdown();
+        } else {
+            self.timers.set(Timer::Shutdown, now + SHUTDOWN);
+            self.drain_all(now);
+        }
+    }
+
+    fn drain_all(&mut self, now: Instant) {
+        let ids: Vec<LinkId> = self.links.keys().copied().collect();
+        for id in ids {
+            self.drain_link(id, CloseReason::Shutdown, now);
+        }
+        self.finish_shutdown();
+    }
+
+    /// Announces the end once no link is left.
+    pub(super) fn finish_shutdown(&mut self) {
+        if self.shutting_down && self.links.is_empty() && self.started {
+            self.started = false;
+            self.timers = crate::timer::Timers::new();
+            self.emit(Event::ShutDown);
+        }
+    }
+}

@@ -1,0 +1,559 @@
+//! Room messages: from `broadcast` to the links of members, and from links in order to the application.
+
+use alloc::collections::BTreeMap;
+use alloc::vec::Vec;
+
+use bytes::Bytes;
+
+use super::Node;
+use super::api::{BroadcastError, Event, Message as Delivery, Recipients};
+use super::circuits::SendToken;
+use super::clock::Timer;
+use super::metrics::Counter;
+use crate::crypto::sha256;
+use crate::link::{Class, Outgoing, Sent};
+use crate::rooms::forward::{Duties, Forwarding, Pulls, PushSets, duties, push_hash};
+use crate::rooms::inbox::{Inbox, Outcome, Released};
+use crate::rooms::outbox::{Outbox, stream_id};
+use crate::rooms::retention::{Kept, Retention};
+use crate::rooms::{Position, STREAMS_ON_WIRE};
+use crate::wire::message::{Announce, Header, Pull, PushSet, RoomProof, StreamMark, StreamMarks, StreamNext};
+use crate::wire::{Bounded, Message, RoomMessage, decode_body, encode_body};
+use crate::{Instance, Instant, LinkId, MessageId, PeerId, RoomConfig, RoomId};
+
+/// Messages up to this size travel in the class of small ones, ahead of bulk.
+const SMALL_MAX: usize = 4 * 1024;
+/// Progress is reported for messages larger than this.
+const PROGRESS_FROM: usize = 64 * 1024;
+/// Room for the header and its framing beside a payload.
+const HEADER_ROOM: usize = 4 * 1024;
+
+/// The streams of one room.
+#[derive(Debug)]
+pub(super) struct Streams {
+    outbox: Outbox<RoomMessage>,
+    inbox: Inbox<Delivery>,
+    /// Signed messages of others, for members that their authors did not reach.
+    held: Retention<RoomMessage>,
+    push_sets: PushSets,
+    pulls: Pulls,
+    /// To whom own messages go, ascending; and its hash.
+    reach: (Vec<PeerId>, u64),
+    /// The push set that each link was told last.
+    told_reach: BTreeMap<LinkId, u64>,
+    /// Where the outbox stood when this node proved itself on a link.
+    told_end: BTreeMap<PeerId, (LinkId, u64)>,
+    /// The link on which a member's first proof was answered with what it lacked.
+    synced: BTreeMap<PeerId, LinkId>,
+    /// Messages that came before the join was answered.
+    early: Vec<Event>,
+    /// A broadcast was refused, and `RoomWritable` is owed.
+    busy: bool,
+}
+
+impl Streams {
+    pub(super) fn new(me: PeerId, instance: Instance, generation: u32, config: &RoomConfig) -> Self {
+        Self {
+            outbox: Outbox::new(me, instance, generation, config),
+            inbox: Inbox::new(config),
+            held: Retention::new(config),
+            push_sets: PushSets::new(config),
+            pulls: Pulls::new(config),
+            reach: (Vec::new(), push_hash(&[])),
+            told_reach: BTreeMap::new(),
+            told_end: BTreeMap::new(),
+            synced: BTreeMap::new(),
+            early: Vec::new(),
+            busy: false,
+        }
+    }
+
+    /// The generation a later outbox of this room starts with.
+    pub(super) fn next_generation(&self) -> u32 {
+        self.outbox.next_generation()
+    }
+
+    pub(super) fn nexts_for(&self, peer: PeerId) -> Bounded<StreamNext, 64> {
+        Bounded::truncated(self.outbox.nexts_for(peer))
+    }
+
+    pub(super) fn marks_for(&self, peer: PeerId) -> Bounded<StreamMark, 64> {
+        Bounded::truncated(self.inbox.marks_for(peer))
+    }
+
+    /// Notes that this node proved itself to `peer` on `link`: what is sent from here on is for it, too.
+    pub(super) fn proved_to(&mut self, peer: PeerId, link: LinkId) {
+        let end = self.outbox.end();
+        if self.told_end.get(&peer).is_none_or(|(told, _)| *told != link) {
+            self.told_end.insert(peer, (link, end));
+        }
+    }
+
+    /// The link to a member is gone, and is tried again.
+    pub(super) fn unlinked(&mut self, peer: PeerId) {
+        self.inbox.author_suspected(peer);
+    }
+
+    /// Messages that came before the join was answered.
+    pub(super) fn take_early(&mut self) -> Vec<Event> {
+        core::mem::take(&mut self.early)
+    }
+
+    fn next_deadline(&self) -> Option<Instant> {
+        let times = [
+            self.inbox.next_deadline(),
+            self.pulls.next_deadline(),
+            self.held.next_deadline(),
+            self.outbox.retained().next_deadline(),
+        ];
+        times.into_iter().flatten().min()
+    }
+}
+
+impl Node {
+    pub(super) fn send_broadcast(
+        &mut self,
+        room: RoomId,
+        payload: Bytes,
+        recipients: Recipients,
+        now: Instant,
+    ) -> Result<MessageId, BroadcastError> {
+        let recipients = self.checked_recipients(room, recipients)?;
+        let max = self.config.link.message_bytes_max.saturating_sub(HEADER_ROOM);
+        if payload.len() > max {
+            return Err(BroadcastError::TooLarge { max });
+        }
+        if !self.room_has_space(room, payload.len()) {
+            if let Some(state) = self.rooms.get_mut(&room) {
+                state.streams.busy = true;
+            }
+            return Err(BroadcastError::Busy);
+        }
+        let Some(state) = self.rooms.get_mut(&room) else { return Err(BroadcastError::NotJoined) };
+        let wanted = |peer: &PeerId| recipients.is_empty() || recipients.contains(peer);
+        let targets: Vec<(PeerId, LinkId)> = state
+            .members
+            .iter()
+            .filter(|(peer, member)| wanted(peer) && member.present)
+            .filter_map(|(peer, member)| member.link.map(|link| (*peer, link)))
+            .collect();
+        let all_reached = state
+            .members
+            .iter()
+            .all(|(peer, member)| !wanted(peer) || member.link.is_some() || member.failed);
+        let reach = if recipients.is_empty() { state.streams.reach.1 } else { push_hash(&recipients) };
+        let slot = state.streams.outbox.slot(&recipients);
+        let header = Bytes::from(encode_body(&Header {
+            room,
+            author: self.me,
+            instance: self.instance,
+            stream: slot.stream,
+            sequence: slot.sequence,
+            recipients: Bounded::truncated(recipients.iter().copied()),
+            push_set: reach,
+            body_hash: sha256(&[&payload]),
+            sealed: false,
+        }));
+        let id = MessageId(sha256(&[&header]));
+        let signature =
+            if all_reached { Bytes::new() } else { Bytes::copy_from_slice(&self.sign("message", &header)) };
+        let message = RoomMessage { header, signature, body: payload };
+        let bytes = message.header.len().saturating_add(message.body.len());
+        if let Some(state) = self.rooms.get_mut(&room) {
+            state.streams.outbox.sent(slot, &recipients, id, bytes, message.clone(), now);
+        }
+        self.metrics.count(Counter::RoomMessagesSent);
+        for (peer, link) in targets {
+            self.tell_reach(room, link, now);
+            self.push_message(room, id, &message, peer, link, now);
+        }
+        self.schedule_streams(room, now);
+        Ok(id)
+    }
+
+    fn checked_recipients(
+        &self,
+        room: RoomId,
+        recipients: Recipients,
+    ) -> Result<Vec<PeerId>, BroadcastError> {
+        let Some(state) = self.rooms.get(&room) else { return Err(BroadcastError::NotJoined) };
+        let Recipients::Only(mut recipients) = recipients else { return Ok(Vec::new()) };
+        recipients.sort_unstable();
+        recipients.dedup();
+        if recipients.is_empty() {
+            return Err(BroadcastError::NoRecipients);
+        }
+        if recipients.len() > Bounded::<PeerId, 32>::MAX {
+            return Err(BroadcastError::TooManyRecipients);
+        }
+        let unknown = |peer: &&PeerId| !state.members.get(peer).is_some_and(|member| member.present);
+        match recipients.iter().find(unknown) {
+            Some(unknown) => Err(BroadcastError::UnknownRecipient(*unknown)),
+            None => Ok(recipients),
+        }
+    }
+
+    /// Whether a payload may be queued: under the node's bound, and no member's link is behind with small messages.
+    fn room_has_space(&self, room: RoomId, bytes: usize) -> bool {
+        let config = &self.config;
+        let total = self.queued_bytes.saturating_add(bytes);
+        if self.queued_bytes > 0 && total > config.rooms.queued_bytes_max {
+            return false;
+        }
+        let Some(state) = self.rooms.get(&room) else { return false };
+        let behind = |link: &LinkId| {
+            let session = self.links.get(link).and_then(|link| link.session.as_ref());
+            let queued = session.map_or(0, |session| session.queued_bytes(Class::Small));
+            queued.saturating_add(SMALL_MAX + HEADER_ROOM) > config.link.queue_bytes_max
+        };
+        bytes > SMALL_MAX || !state.members.values().filter_map(|member| member.link.as_ref()).any(behind)
+    }
+
+    /// Queues a message on a member's link.
+    fn push_message(
+        &mut self,
+        room: RoomId,
+        id: MessageId,
+        message: &RoomMessage,
+        to: PeerId,
+        link: LinkId,
+        now: Instant,
+    ) {
+        let (head, body) = message.encode_parts();
+        let class = if body.len() <= SMALL_MAX { Class::Small } else { Class::Bulk };
+        let entry = self.sending.entry(id).or_insert((body.len(), 0));
+        if entry.1 == 0 {
+            self.queued_bytes = self.queued_bytes.saturating_add(body.len());
+        }
+        entry.1 = entry.1.saturating_add(1);
+        let token = self.mint_token(SendToken::Room { room, message: id, to, link });
+        if !self.queue(link, class, Outgoing { head, body, token: Some(token) }, now) {
+            self.tokens.remove(&token);
+            self.room_message_dropped(room, id, now);
+        }
+    }
+
+    pub(super) fn room_message_sent(
+        &mut self,
+        room: RoomId,
+        id: MessageId,
+        to: PeerId,
+        sent: Sent,
+        now: Instant,
+    ) {
+        if sent.total > PROGRESS_FROM {
+            let (sent, total) = (sent.sent as u64, sent.total as u64);
+            self.emit(Event::SendProgress { id, to, sent, total });
+        }
+        if sent.sent >= sent.total {
+            self.room_message_dropped(room, id, now);
+        }
+    }
+
+    /// A message is no longer queued on one of its links.
+    pub(super) fn room_message_dropped(&mut self, room: RoomId, id: MessageId, _now: Instant) {
+        if let Some((bytes, links)) = self.sending.get_mut(&id) {
+            *links = links.saturating_sub(1);
+            if *links == 0 {
+                self.queued_bytes = self.queued_bytes.saturating_sub(*bytes);
+                self.sending.remove(&id);
+            }
+        }
+        let busy = self.rooms.get(&room).is_some_and(|state| state.streams.busy);
+        let half = self.config.rooms.queued_bytes_max / 2;
+        if busy && self.room_has_space(room, half.min(SMALL_MAX)) && self.queued_bytes <= half {
+            if let Some(state) = self.rooms.get_mut(&room) {
+                state.streams.busy = false;
+            }
+            self.emit(Event::RoomWritable { room });
+        }
+    }
+
+    /// Who is linked in a room changed: own messages name another push set from here on.
+    pub(super) fn push_set_changed(&mut self, room: RoomId) {
+        let Some(state) = self.rooms.get_mut(&room) else { return };
+        let linked = |(peer, member): (&PeerId, &super::rooms::Member)| member.link.map(|_| *peer);
+        let peers: Vec<PeerId> = state.members.iter().filter_map(linked).collect();
+        let hash = push_hash(&peers);
+        state.streams.reach = (peers, hash);
+        let links: Vec<LinkId> = state.members.values().filter_map(|member| member.link).collect();
+        state.streams.told_reach.retain(|link, _| links.contains(link));
+    }
+
+    /// Tells a link the current push set before the first message that names it.
+    fn tell_reach(&mut self, room: RoomId, link: LinkId, now: Instant) {
+        let Some(state) = self.rooms.get_mut(&room) else { return };
+        let (peers, hash) = (state.streams.reach.0.clone(), state.streams.reach.1);
+        if state.streams.told_reach.insert(link, hash) != Some(hash) {
+            let message = Message::PushSet(PushSet { room, peers: Bounded::truncated(peers) });
+            self.send(link, &message, now);
+        }
+    }
+
+    pub(super) fn handle_push_set(&mut self, id: LinkId, set: &PushSet) {
+        let Some(peer) = self.member_on(id, set.room) else { return };
+        if let Some(state) = self.rooms.get_mut(&set.room) {
+            state.streams.push_sets.insert(peer, &set.peers);
+        }
+    }
+
+    /// A member's link is up and proved: streams begin, or go on where they stopped.
+    pub(super) fn streams_linked(
+        &mut self,
+        room: RoomId,
+        peer: PeerId,
+        link: LinkId,
+        instance: Instance,
+        proof: &RoomProof,
+        now: Instant,
+    ) {
+        let Some(state) = self.rooms.get_mut(&room) else { return };
+        let streams = &mut state.streams;
+        let released = streams.inbox.expect(peer, instance, &proof.streams, now);
+        streams.inbox.author_linked(peer, now);
+        let told = streams.told_end.get(&peer).filter(|(told, _)| *told == link).map(|(_, end)| *end);
+        let mut lacking: Vec<(MessageId, RoomMessage)> = Vec::new();
+        if streams.synced.insert(peer, link) != Some(link) {
+            let kept = streams.outbox.missing_for(peer, told, &proof.marks);
+            lacking = kept.into_iter().map(|kept| (kept.id, kept.message.clone())).collect();
+        }
+        self.deliver_released(room, released);
+        for (id, message) in lacking {
+            self.metrics.count(Counter::RoomMessagesRepaired);
+            self.tell_reach(room, link, now);
+            self.push_message(room, id, &message, peer, link, now);
+        }
+        self.schedule_streams(room, now);
+    }
+
+    pub(super) fn streams_left(&mut self, room: RoomId, peer: PeerId, now: Instant) {
+        if let Some(state) = self.rooms.get_mut(&room) {
+            state.streams.inbox.author_left(peer, now);
+            state.streams.pulls.peer_left(peer);
+            state.streams.push_sets.forget(peer);
+            state.streams.told_end.remove(&peer);
+            state.streams.synced.remove(&peer);
+        }
+        self.schedule_streams(room, now);
+    }
+
+    /// A room message arrived, from its author or from a forwarder.
+    pub(super) fn handle_room_message(&mut self, id: LinkId, message: RoomMessage, now: Instant) {
+        let Ok(header) = decode_body::<Header>(&message.header) else {
+            return self.metrics.count(Counter::RoomMessagesInvalid);
+        };
+        let Some(peer) = self.member_on(id, header.room) else { return };
+        if !self.message_is_sound(&header, &message, peer, id) {
+            return self.metrics.count(Counter::RoomMessagesInvalid);
+        }
+        let message_id = MessageId(sha256(&[&message.header]));
+        let room = header.room;
+        let delivery = Delivery {
+            room,
+            from: header.author,
+            id: message_id,
+            directed: !header.recipients.is_empty(),
+            payload: message.body.clone(),
+        };
+        let Some(state) = self.rooms.get_mut(&room) else { return };
+        let bytes = message.header.len().saturating_add(message.body.len());
+        let accepted = state.streams.inbox.accept(Position::from(&header), message_id, bytes, delivery, now);
+        match accepted.outcome {
+            Outcome::Delivered | Outcome::Held { .. } => {
+                state.streams.pulls.received(&message_id);
+                if let Outcome::Held { .. } = accepted.outcome {
+                    self.ask_for_missing(room, header.author, now);
+                }
+                self.pass_on(&header, message_id, message, peer, now);
+            }
+            Outcome::Duplicate | Outcome::Late | Outcome::Replay => {
+                self.metrics.count(Counter::RoomMessagesDuplicate);
+            }
+            Outcome::Equivocation => self.metrics.count(Counter::Equivocations),
+            Outcome::Overflow => self.metrics.count(Counter::QueueOverflows),
+        }
+        let released = Released { author: header.author, lost: accepted.lost, deliver: accepted.deliver };
+        self.deliver_released(room, released);
+        self.schedule_streams(room, now);
+    }
+
+    /// Whether a message may be delivered: over its author's own link as of its present instance, or signed by a known
+    /// member; in the stream of its recipients, this node among them.
+    fn message_is_sound(&self, header: &Header, message: &RoomMessage, from: PeerId, id: LinkId) -> bool {
+        let named = header.recipients.is_empty() || header.recipients.contains(&self.me);
+        if !named
+            || header.stream != stream_id(&header.recipients)
+            || header.author == self.me
+            || header.sealed
+        {
+            return false;
+        }
+        if header.author == from {
+            let instance = self.links.get(&id).and_then(|link| link.peer.as_ref()).map(|peer| peer.instance);
+            return instance == Some(header.instance);
+        }
+        let member =
+            self.rooms.get(&header.room).is_some_and(|room| room.members.contains_key(&header.author));
+        member && self.is_signed(header, message)
+    }
+
+    fn is_signed(&self, header: &Header, message: &RoomMessage) -> bool {
+        let signature: Result<[u8; 64], _> = message.signature.as_ref().try_into();
+        signature.is_ok_and(|signature| {
+            header.body_hash == sha256(&[&message.body])
+                && self.verify("message", header.author, &message.header, &signature)
+        })
+    }
+
+    /// Forwards a signed message to members that its author did not reach, and keeps it for those who ask.
+    fn pass_on(&mut self, header: &Header, id: MessageId, message: RoomMessage, from: PeerId, now: Instant) {
+        if message.signature.is_empty() || (from == header.author && !self.is_signed(header, &message)) {
+            return;
+        }
+        let Some(state) = self.rooms.get_mut(&header.room) else { return };
+        let linked: Vec<(PeerId, LinkId)> = state
+            .members
+            .iter()
+            .filter(|(peer, _)| **peer != from)
+            .filter_map(|(peer, member)| member.link.map(|link| (*peer, link)))
+            .collect();
+        let peers: Vec<PeerId> = linked.iter().map(|(peer, _)| *peer).collect();
+        let push_set = state.streams.push_sets.get(header.author, header.push_set);
+        let directed = (!header.recipients.is_empty()).then_some(&*header.recipients);
+        let forwarding = Forwarding {
+            id,
+            author: header.author,
+            recipients: &header.recipients,
+            push_set: push_set.or(directed),
+        };
+        let Duties { push_to, announce_to } = duties(self.me, &peers, forwarding);
+        state.streams.held.insert(Kept {
+            id,
+            position: Position::from(header),
+            recipients: header.recipients.to_vec(),
+            at: now,
+            bytes: message.header.len().saturating_add(message.body.len()),
+            message: message.clone(),
+        });
+        for (peer, link) in linked {
+            if push_to.contains(&peer) {
+                self.metrics.count(Counter::RoomMessagesForwarded);
+                self.push_message(header.room, id, &message, peer, link, now);
+            } else if announce_to.contains(&peer) {
+                let announce = Announce { room: header.room, messages: Bounded::truncated([id]) };
+                self.send(link, &Message::Announce(announce), now);
+            }
+        }
+    }
+
+    pub(super) fn handle_announce(&mut self, id: LinkId, announce: &Announce, now: Instant) {
+        let Some(peer) = self.member_on(id, announce.room) else { return };
+        let Some(state) = self.rooms.get_mut(&announce.room) else { return };
+        let streams = &mut state.streams;
+        let unseen: Vec<MessageId> =
+            announce.messages.iter().copied().filter(|id| !streams.inbox.has_seen(id)).collect();
+        streams.pulls.announced(unseen, peer, now);
+        self.schedule_streams(announce.room, now);
+    }
+
+    pub(super) fn handle_pull(&mut self, id: LinkId, pull: &Pull, now: Instant) {
+        let Some(peer) = self.member_on(id, pull.room) else { return };
+        let Some(state) = self.rooms.get(&pull.room) else { return };
+        let streams = &state.streams;
+        let kept = |id: &MessageId| streams.held.get(id).or_else(|| streams.outbox.retained().get(id));
+        let found: Vec<(MessageId, RoomMessage)> = pull
+            .messages
+            .iter()
+            .filter_map(|id| kept(id).filter(|kept| kept.is_for(peer)))
+            .map(|kept| (kept.id, kept.message.clone()))
+            .collect();
+        self.resend(pull.room, peer, id, found, now);
+    }
+
+    /// What a member lacks by its marks, of own messages and of signed ones of others.
+    pub(super) fn handle_marks(&mut self, id: LinkId, marks: &StreamMarks, now: Instant) {
+        let Some(peer) = self.member_on(id, marks.room) else { return };
+        let Some(state) = self.rooms.get(&marks.room) else { return };
+        let streams = &state.streams;
+        let mut found = streams.outbox.retained().missing_for(peer, &marks.marks);
+        found.extend(streams.held.missing_for(peer, &marks.marks));
+        let found = found.into_iter().map(|kept| (kept.id, kept.message.clone())).collect();
+        self.resend(marks.room, peer, id, found, now);
+    }
+
+    fn resend(
+        &mut self,
+        room: RoomId,
+        peer: PeerId,
+        link: LinkId,
+        found: Vec<(MessageId, RoomMessage)>,
+        now: Instant,
+    ) {
+        for (id, message) in found {
+            self.metrics.count(Counter::RoomMessagesRepaired);
+            self.push_message(room, id, &message, peer, link, now);
+        }
+    }
+
+    /// Asks for what is missing in the streams of an author: the author, or whoever is linked.
+    fn ask_for_missing(&mut self, room: RoomId, author: PeerId, now: Instant) {
+        let Some(state) = self.rooms.get(&room) else { return };
+        let marks: Vec<StreamMark> = state
+            .streams
+            .inbox
+            .all_marks()
+            .filter(|mark| mark.author == author)
+            .take(STREAMS_ON_WIRE)
+            .collect();
+        let own_link = state.members.get(&author).and_then(|member| member.link);
+        let other = state.members.values().find_map(|member| member.link);
+        if let (Some(link), false) = (own_link.or(other), marks.is_empty()) {
+            let message = Message::StreamMarks(StreamMarks { room, marks: Bounded::truncated(marks) });
+            self.send(link, &message, now);
+        }
+    }
+
+    /// Gives up gaps whose time has passed, pulls what was announced, and forgets what is old.
+    pub(super) fn streams_due(&mut self, room: RoomId, now: Instant) {
+        let Some(state) = self.rooms.get_mut(&room) else { return };
+        let streams = &mut state.streams;
+        streams.held.expire(now);
+        streams.outbox.retained_mut().expire(now);
+        let released = streams.inbox.release_due(now);
+        let pulls = streams.pulls.due(now);
+        for released in released {
+            self.deliver_released(room, released);
+        }
+        for (peer, ids) in pulls {
+            let pull = Pull { room, messages: Bounded::truncated(ids) };
+            self.send_to(peer, &Message::Pull(pull), now);
+        }
+        self.schedule_streams(room, now);
+    }
+
+    fn schedule_streams(&mut self, room: RoomId, now: Instant) {
+        let next = self.rooms.get(&room).and_then(|state| state.streams.next_deadline());
+        match next {
+            Some(at) => self.timers.set(Timer::Streams(room), at.max(now)),
+            None => self.timers.clear(Timer::Streams(room)),
+        }
+    }
+
+    fn deliver_released(&mut self, room: RoomId, released: Released<Delivery>) {
+        self.metrics.add(Counter::RoomMessagesDelivered, released.deliver.len() as u64);
+        self.metrics.add(Counter::RoomMessagesLost, released.lost);
+        let mut events: Vec<Event> = Vec::new();
+        if released.lost > 0 {
+            events.push(Event::MessagesLost { room, from: released.author, count: released.lost });
+        }
+        events.extend(released.deliver.into_iter().map(Event::Message));
+        let Some(state) = self.rooms.get_mut(&room) else { return };
+        if state.joined {
+            events.into_iter().for_each(|event| self.emit(event));
+        } else if state.streams.early.len() < self.config.rooms.reorder_max {
+            state.streams.early.extend(events);
+        } else {
+            self.metrics.count(Counter::QueueOverflows);
+        }
+    }
+}

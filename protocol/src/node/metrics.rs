@@ -1,0 +1,102 @@
+//! Counters: one for each thing that is dropped, refused or worth counting.
+
+use alloc::vec::Vec;
+
+macro_rules! counters {
+    ($($(#[$doc:meta])* $name:ident => $text:literal,)+) => {
+        /// What is counted. Names are stable.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub(crate) enum Counter { $($(#[$doc])* $name),+ }
+
+        impl Counter {
+            const ALL: &'static [(Self, &'static str)] = &[$((Self::$name, $text)),+];
+        }
+    };
+}
+
+counters! {
+    FramesReceived => "frames_received",
+    FramesSent => "frames_sent",
+    BytesReceived => "bytes_received",
+    BytesSent => "bytes_sent",
+    UnknownLink => "inputs_for_unknown_links",
+    UnknownSave => "answers_to_unknown_saves",
+    LinksOpened => "links_opened",
+    LinksClosed => "links_closed",
+    LinksFailed => "links_failed",
+    LinksRefused => "links_refused",
+    LinksPruned => "links_pruned",
+    DuplicateLinks => "duplicate_links",
+    IdentityConflicts => "identity_conflicts",
+    HandshakesFailed => "handshakes_failed",
+    MessagesUndecodable => "messages_undecodable",
+    MessagesUnknownKind => "messages_unknown_kind",
+    QueueOverflows => "queue_overflows",
+    DialsRefusedByClass => "dials_refused_by_class",
+    ClaimsInvalid => "claims_invalid",
+    RoutedForwarded => "routed_forwarded",
+    RoutedDuplicate => "routed_duplicate",
+    RoutedLoop => "routed_loop",
+    RoutedTooLong => "routed_too_long",
+    RoutedForged => "routed_forged",
+    RoutedDeadEnd => "routed_dead_end",
+    RoutedOverload => "routed_overload",
+    HopTimeouts => "hop_timeouts",
+    AcksUnexpected => "acks_unexpected",
+    RepliesForwarded => "replies_forwarded",
+    RepliesUndeliverable => "replies_undeliverable",
+    RepliesUnsolicited => "replies_unsolicited",
+    RepliesInvalid => "replies_invalid",
+    RequestsStarted => "requests_started",
+    RequestsRetried => "requests_retried",
+    RequestsFailed => "requests_failed",
+    ClaimsStored => "claims_stored",
+    ClaimsReplicated => "claims_replicated",
+    Notifications => "notifications_sent",
+    CircuitsOpened => "circuits_opened",
+    CircuitsRelayed => "circuits_relayed",
+    CircuitsRefused => "circuits_refused",
+    CircuitsReset => "circuits_reset",
+    CircuitBytesRelayed => "circuit_bytes_relayed",
+    CircuitViolations => "circuit_violations",
+    ConnectsInvalid => "connects_invalid",
+    ProofsInvalid => "room_proofs_invalid",
+    ProofsUnknownRoom => "room_proofs_for_other_rooms",
+    RoomMessagesSent => "room_messages_sent",
+    RoomMessagesDelivered => "room_messages_delivered",
+    RoomMessagesDuplicate => "room_messages_duplicate",
+    RoomMessagesInvalid => "room_messages_invalid",
+    RoomMessagesForeign => "room_messages_from_non_members",
+    RoomMessagesForwarded => "room_messages_forwarded",
+    RoomMessagesRepaired => "room_messages_repaired",
+    RoomMessagesLost => "room_messages_lost",
+    Equivocations => "equivocations",
+    SavesFailed => "saves_failed",
+}
+
+/// The counters of a node.
+#[derive(Clone, Debug)]
+pub(crate) struct Metrics([u64; Counter::ALL.len()]);
+
+impl Metrics {
+    pub(crate) const fn new() -> Self {
+        Self([0; Counter::ALL.len()])
+    }
+
+    /// Adds one.
+    pub(crate) fn count(&mut self, counter: Counter) {
+        self.add(counter, 1);
+    }
+
+    /// Adds `amount`, saturating.
+    pub(crate) fn add(&mut self, counter: Counter, amount: u64) {
+        if let Some(value) = self.0.get_mut(counter as usize) {
+            *value = value.saturating_add(amount);
+        }
+    }
+
+    /// All counters with their names.
+    pub(crate) fn list(&self) -> Vec<(&'static str, u64)> {
+        Counter::ALL.iter().zip(self.0).map(|((_, name), value)| (*name, value)).collect()
+    }
+}

@@ -1,0 +1,449 @@
+//! The overlay of service nodes: home claims, hellos, leaf set and buckets, readiness, healing.
+
+use alloc::vec::Vec;
+
+use bytes::Bytes;
+use rand_core::Rng as _;
+
+use super::Node;
+use super::api::{CloseReason, Event};
+use super::clock::Timer;
+use super::links::{DialFor, Link};
+use super::metrics::Counter;
+use super::requests::Task;
+use crate::link::Peer;
+use crate::routing::book::Noted;
+use crate::routing::key::{home_id, random_in_bucket};
+use crate::routing::table::Learned;
+use crate::wire::message::{Hello, Purpose};
+use crate::wire::{Bounded, HomeClaim, HomeClaimTerms, Message};
+use crate::{Address, Duration, Instant, LinkId, NodeKind, PeerId, RoomId};
+
+/// Home claims of linked service nodes in a hello beside the nearest ones, so that newcomers learn of distant regions.
+const HELLO_OTHERS: usize = 4;
+/// How long a contact that failed is passed over.
+const PASSED_OVER: Duration = Duration::from_secs(30);
+/// Addresses dialled at a time by a node without any service link.
+const DIALS_OFFLINE: usize = 3;
+
+impl Node {
+    /// Whether this is a service node.
+    pub(super) fn is_service(&self) -> bool {
+        self.config.kind == NodeKind::Service
+    }
+
+    /// The node's place in the key space.
+    pub(super) fn location(&self) -> RoomId {
+        self.primary.unwrap_or(self.home_room)
+    }
+
+    /// Makes or renews the own home claim.
+    pub(super) fn renew_home_claim(&mut self, now: Instant) {
+        if !self.is_service() {
+            return;
+        }
+        let issued = self.wall.unix_ms(now);
+        let expiry = issued.saturating_add(self.config.routing.claim_ttl.as_millis() as u64);
+        let terms = HomeClaimTerms {
+            addresses: self.addresses.clone(),
+            issued_ms: issued,
+            expiry_ms: expiry,
+            sequence: self.next_sequence(),
+        };
+        let claim = HomeClaim::make(&terms, &self.identity, self.crypto.as_ref(), &self.config.network);
+        self.own_home = Some(claim);
+        let period = self.random.jittered(self.config.routing.republish);
+        self.timers.set(Timer::HomeClaim, now + period);
+        self.announce_self(now);
+    }
+
+    /// Sends a hello to all, soon.
+    pub(super) fn announce_self(&mut self, now: Instant) {
+        self.hello_all = true;
+        self.timers.set_earlier(Timer::Hello, now + self.config.routing.coalesce);
+    }
+
+    pub(super) fn send_hellos(&mut self, now: Instant) {
+        if !core::mem::take(&mut self.hello_all) {
+            return;
+        }
+        let ids: Vec<LinkId> = self.open_links().map(|(id, _)| id).collect();
+        for id in ids {
+            self.send_hello(id, now);
+        }
+    }
+
+    fn send_hello(&mut self, id: LinkId, now: Instant) {
+        let Some(peer) = self.links.get(&id).and_then(|link| link.peer.as_ref()) else { return };
+        let (to, to_service) = (peer.id, peer.service);
+        let neighbours = if self.is_service() {
+            let near = if to_service { home_id(to) } else { self.client_location(to) };
+            self.neighbours_for(to, near)
+        } else {
+            Bounded::default()
+        };
+        let hello = Hello {
+            location: self.location(),
+            ready: self.ready,
+            home: self.own_home.as_ref().map(|claim| claim.bytes().clone()),
+            neighbours,
+        };
+        self.send(id, &Message::Hello(hello), now);
+    }
+
+    fn client_location(&self, client: PeerId) -> RoomId {
+        self.locations.get(&client).copied().unwrap_or(self.home_room)
+    }
+
+    /// Home claims of linked service nodes nearest to `near`, and of a few others. Only linked ones are passed on:
+    /// unverified contacts would circulate the dead.
+    fn neighbours_for(&mut self, to: PeerId, near: RoomId) -> Bounded<Bytes, 16> {
+        let wanted = self.config.routing.leaf_set.saturating_add(1);
+        let mut peers = self.table.nearest_linked(&near, wanted);
+        let others: Vec<PeerId> =
+            self.table.links().map(|contact| contact.peer).filter(|peer| !peers.contains(peer)).collect();
+        for _ in 0..HELLO_OTHERS.min(others.len()) {
+            let draw = self.random.choices.next_u32() as usize;
+            if let Some(peer) = draw.checked_rem(others.len()).and_then(|index| others.get(index)) {
+                if !peers.contains(peer) {
+                    peers.push(*peer);
+                }
+            }
+        }
+        self.home_claims_of(peers.into_iter().filter(|peer| *peer != to))
+    }
+
+    /// The current home claims of these peers.
+    pub(super) fn home_claims_of<const N: usize>(
+        &self,
+        peers: impl IntoIterator<Item = PeerId>,
+    ) -> Bounded<Bytes, N> {
+        Bounded::truncated(
+            peers
+                .into_iter()
+                .filter_map(|peer| self.homes_known.get(&peer))
+                .map(|claim| claim.bytes().clone()),
+        )
+    }
+
+    /// Home claims for a peer that is refused or left behind.
+    pub(super) fn referrals(&mut self, id: LinkId) -> Bounded<Bytes, 8> {
+        let Some(peer) = self.links.get(&id).and_then(|link| link.peer.as_ref()) else {
+            return Bounded::default();
+        };
+        let (to, near) =
+            (peer.id, if peer.service { home_id(peer.id) } else { self.client_location(peer.id) });
+        let nearest: Vec<PeerId> =
+            self.table.nearest_linked(&near, 9).into_iter().filter(|peer| *peer != to).collect();
+        self.home_claims_of(nearest)
+    }
+
+    /// A link opened.
+    pub(super) fn overlay_linked(&mut self, id: LinkId, peer: &Peer, now: Instant) {
+        if peer.service {
+            let outbound = self.links.get(&id).is_some_and(|link| link.outbound);
+            let bootstrap = self
+                .links
+                .get(&id)
+                .and_then(|link| link.dial.as_ref())
+                .is_some_and(|(purpose, _)| *purpose != DialFor::Overlay);
+            self.table.linked(peer.id, !outbound, bootstrap, now);
+            self.book.found(peer.id);
+            if self.table.links().len() == 1 {
+                self.emit(Event::Online(true));
+            }
+            self.timers.set_earlier(Timer::Maintain, now + Duration::from_millis(20));
+        }
+        self.send_hello(id, now);
+        if !peer.service {
+            return;
+        }
+        let healed = self
+            .links
+            .get(&id)
+            .and_then(|link| link.dial.as_ref())
+            .is_some_and(|(purpose, _)| matches!(purpose, DialFor::Heal | DialFor::Bootstrap));
+        if self.is_service() && (healed || !self.ready) {
+            self.self_lookup(Some(peer.id), now);
+        }
+    }
+
+    /// A link is gone.
+    pub(super) fn overlay_unlinked(&mut self, peer: &Peer, reason: CloseReason, now: Instant) {
+        self.locations.remove(&peer.id);
+        if !peer.service {
+            return;
+        }
+        self.table.unlinked(peer.id, now);
+        let wanted = matches!(reason, CloseReason::Unwanted | CloseReason::Busy | CloseReason::Duplicate);
+        if let (false, Some(address)) = (wanted, self.address_of(peer.id)) {
+            self.book.lost(&address, now);
+        }
+        if self.table.links().len() == 0 {
+            self.emit(Event::Online(false));
+            self.timers.set_earlier(Timer::Heal, now + Duration::from_millis(500));
+        }
+        self.timers.set_earlier(Timer::Maintain, now + Duration::from_millis(20));
+        if !self.is_service() && self.homes.contains(&peer.id) {
+            self.home_lost(peer.id, now);
+        }
+    }
+
+    /// A service node said that it shuts down: it is not dialled as if it lived.
+    pub(super) fn overlay_left(&mut self, peer: PeerId) {
+        self.table.forget(peer);
+        self.homes_known.remove(&peer);
+    }
+
+    /// The first address of a service node, by its own home claim.
+    pub(super) fn address_of(&self, peer: PeerId) -> Option<Address> {
+        let claim = self.homes_known.get(&peer)?;
+        claim.addresses().first().cloned()
+    }
+
+    /// A dial failed: the contact is passed over for a while.
+    pub(super) fn dial_failed(&mut self, address: &Address, now: Instant) {
+        let jitter = self.random.jitter.next_u64();
+        self.book.failed(address, now, jitter);
+        if let Some(peer) = address.peer {
+            self.pass_over(peer, now);
+            if !self.is_service() {
+                self.home_failed(peer, now);
+            }
+            self.connect_failed(peer, now);
+        }
+        self.timers.set_earlier(Timer::Maintain, now + Duration::from_millis(20));
+        if self.table.links().len() == 0 {
+            let (least, _) = self.config.routing.offline_retry;
+            let pause = least + self.random.up_to(least);
+            self.timers.set_earlier(Timer::Heal, now + pause);
+        }
+    }
+
+    /// Passes a contact over for a while.
+    pub(super) fn pass_over(&mut self, peer: PeerId, now: Instant) {
+        self.table.failed(peer, now + PASSED_OVER);
+    }
+
+    /// A service node had no room for this one and named others.
+    pub(super) fn refused_busy(&mut self, peer: Option<PeerId>, others: &[PeerId], now: Instant) {
+        if let Some(peer) = peer {
+            self.pass_over(peer, now);
+        }
+        if self.table.links().len() == 0 || !self.is_service() {
+            for peer in others.iter().take(3) {
+                if let Some(address) = self.address_of(*peer) {
+                    self.dial(&address, DialFor::Bootstrap, now);
+                }
+            }
+        }
+        self.timers.set_earlier(Timer::Maintain, now + Duration::from_millis(20));
+    }
+
+    /// Checks and remembers a home claim; gives its peer if it is valid and not this node's own.
+    pub(super) fn learn_home(
+        &mut self,
+        bytes: &Bytes,
+        source: Option<PeerId>,
+        now: Instant,
+    ) -> Option<PeerId> {
+        let unix_ms = self.wall.unix_ms(now);
+        let Ok(claim) = HomeClaim::decode(bytes) else {
+            self.metrics.count(Counter::ClaimsInvalid);
+            return None;
+        };
+        let peer = claim.peer();
+        if peer == self.me {
+            return None;
+        }
+        let tolerance = self.config.routing.clock_tolerance;
+        let known = self.homes_known.get(&peer);
+        if known.is_some_and(|known| known.bytes() == bytes || known.newer_than(&claim)) {
+            return Some(peer);
+        }
+        let valid =
+            claim.is_current(unix_ms, tolerance) && claim.verify(self.crypto.as_ref(), &self.config.network);
+        if !valid {
+            self.metrics.count(Counter::ClaimsInvalid);
+            return None;
+        }
+        let first = known.is_none();
+        for address in claim.addresses() {
+            let noted = self.book.learn(address.clone(), source.unwrap_or(peer), now);
+            if first && noted == Noted::New {
+                self.emit(Event::NewServiceAddress { address: address.clone() });
+            }
+        }
+        self.homes_known.insert(peer, claim);
+        match self.table.learn(peer, now) {
+            Learned::New { evicted: Some(evicted) } => {
+                self.homes_known.remove(&evicted);
+            }
+            Learned::New { evicted: None } | Learned::Known => {}
+            Learned::Refused => {
+                self.homes_known.remove(&peer);
+            }
+        }
+        Some(peer)
+    }
+
+    pub(super) fn handle_hello(&mut self, id: LinkId, hello: &Hello, now: Instant) {
+        let Some(peer) = self.open_peer(id) else { return };
+        let service = self.links.get(&id).is_some_and(Link::is_service);
+        if let Some(home) = &hello.home {
+            if service && self.learn_home(home, Some(peer), now) != Some(peer) {
+                self.metrics.count(Counter::ClaimsInvalid);
+            }
+        }
+        for neighbour in hello.neighbours.iter() {
+            self.learn_home(neighbour, Some(peer), now);
+        }
+        if service {
+            let was_ready = self.table.is_ready(peer);
+            self.table.set_ready(peer, hello.ready);
+            if hello.ready && !was_ready {
+                self.contact_ready(peer, now);
+            }
+        } else if self.is_service() && self.locations.insert(peer, hello.location) != Some(hello.location) {
+            self.send_hello(id, now);
+        }
+        self.timers.set_earlier(Timer::Maintain, now + Duration::from_millis(20));
+    }
+
+    /// Asks for the own nearest service nodes, through a given one where it shall be.
+    pub(super) fn self_lookup(&mut self, through: Option<PeerId>, now: Instant) {
+        let key = self.location();
+        self.request(Task::SelfLookup, Purpose::Nearest, key, None, Bytes::new(), through, now);
+    }
+
+    pub(super) fn self_lookup_due(&mut self, now: Instant) {
+        if self.is_service() {
+            if self.table.links().len() > 0 {
+                self.self_lookup(None, now);
+                self.refresh_bucket(now);
+            }
+            let routing = &self.config.routing;
+            let young = now.since(self.born) < routing.young;
+            let period = if young { routing.self_lookup_young } else { routing.self_lookup };
+            let period = self.random.jittered(period);
+            self.timers.set(Timer::SelfLookup, now + period);
+        }
+    }
+
+    /// Looks up a random key in the next bucket that lacks links.
+    pub(super) fn refresh_bucket(&mut self, now: Instant) {
+        let mut random = [0; 32];
+        self.random.choices.fill_bytes(&mut random);
+        for index in self.table.buckets_to_refresh(now) {
+            let key = random_in_bucket(&self.location(), index, random);
+            self.request(Task::BucketRefresh, Purpose::Nearest, key, None, Bytes::new(), None, now);
+        }
+    }
+
+    /// The answer to a lookup of the nearest: more contacts.
+    pub(super) fn learned_nearest(
+        &mut self,
+        homes: &[Bytes],
+        from: Option<PeerId>,
+        now: Instant,
+    ) -> Vec<PeerId> {
+        let peers = homes.iter().filter_map(|claim| self.learn_home(claim, from, now)).collect();
+        self.timers.set_earlier(Timer::Maintain, now + Duration::from_millis(20));
+        peers
+    }
+
+    /// Dials who is wanted, moves claims to where they belong, becomes ready.
+    pub(super) fn maintain(&mut self, now: Instant) {
+        if !self.is_service() {
+            return self.maintain_homes(now);
+        }
+        let dialing = &self.dialing;
+        for (peer, _) in self.table.wanted(now, |peer| dialing.contains_key(&peer)) {
+            let dialled =
+                self.address_of(peer).and_then(|address| self.dial(&address, DialFor::Overlay, now));
+            if dialled.is_none() && !self.dialing.contains_key(&peer) {
+                self.pass_over(peer, now);
+            }
+        }
+        self.hand_over(now);
+        self.become_ready_if_due(now);
+        let ids: Vec<LinkId> = self.open_links().map(|(id, _)| id).collect();
+        for id in ids {
+            self.tell_reasons(id, now);
+        }
+    }
+
+    fn become_ready_if_due(&mut self, now: Instant) {
+        if self.ready || !self.started {
+            return;
+        }
+        let age = now.since(self.born);
+        let alone = self.book.iter().len() == 0;
+        let settled = age >= Duration::from_secs(1)
+            && self.table.links().len() > 0
+            && self.looked_up
+            && self.table.all_nearest_linked(now);
+        if alone || settled || age >= self.config.routing.ready_after {
+            self.ready = true;
+            self.timers.clear(Timer::Ready);
+            self.emit(Event::Ready);
+            self.announce_self(now);
+            self.rooms_online(now);
+        } else {
+            let next = (self.born + Duration::from_secs(1)).max(now + Duration::from_millis(250));
+            self.timers.set(Timer::Ready, next);
+        }
+    }
+
+    /// Dials a lost contact, or a bootstrap that is not linked.
+    pub(super) fn heal(&mut self, now: Instant) {
+        if !self.started || self.shutting_down {
+            return;
+        }
+        let offline = self.table.links().len() == 0;
+        let (least, most) = self.config.routing.offline_retry;
+        let pause = if offline {
+            for _ in 0..DIALS_OFFLINE {
+                self.dial_any(now);
+            }
+            let next = self.book.next_dial_at(now, |peer| self.is_engaged(peer));
+            let wait = next.map_or(most, |at| at.since(now)).clamp(least, most);
+            wait + self.random.up_to(least)
+        } else {
+            self.heal_online(now);
+            self.random.jittered(self.config.routing.heal_contact)
+        };
+        self.timers.set(Timer::Heal, now + pause);
+    }
+
+    /// Whether a peer is linked or being dialled.
+    fn is_engaged(&self, peer: PeerId) -> bool {
+        self.peers.contains_key(&peer) || self.dialing.contains_key(&peer)
+    }
+
+    fn dial_any(&mut self, now: Instant) {
+        let random = self.random.choices.next_u64();
+        if let Some(address) = self.book.next_dial(now, |peer| self.is_engaged(peer), random) {
+            self.dial(&address, DialFor::Bootstrap, now);
+        }
+    }
+
+    /// Each half of a partition believes itself whole: only dialling across it heals.
+    fn heal_online(&mut self, now: Instant) {
+        if !self.is_service() {
+            return;
+        }
+        let random = self.random.choices.next_u64();
+        let (peers, dialing) = (&self.peers, &self.dialing);
+        let engaged = |peer: PeerId| peers.contains_key(&peer) || dialing.contains_key(&peer);
+        let lost = self.book.next_lost(now, engaged, random);
+        let due = now.since(self.healed_at) >= self.config.routing.heal_bootstrap;
+        let bootstrap = due.then(|| self.book.next_bootstrap(engaged, random)).flatten();
+        if due {
+            self.healed_at = now;
+        }
+        for address in [lost, bootstrap].into_iter().flatten() {
+            self.dial(&address, DialFor::Heal, now);
+        }
+    }
+}

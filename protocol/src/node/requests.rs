@@ -1,0 +1,297 @@
+//! Requests of this node: attempts, retries, answers. A request ends exactly once.
+
+use alloc::vec::Vec;
+
+use bytes::Bytes;
+
+use super::Node;
+use super::api::Hop;
+use super::clock::Timer;
+use super::metrics::Counter;
+use crate::wire::message::{Connect, ConnectAnswer, FindAnswer, NearestAnswer, PublishAnswer, Purpose};
+use crate::wire::{EXCLUDE_MAX, PeerIds, Reply, Routed, decode_body};
+use crate::{Duration, Instant, PeerId, RequestId, RoomId};
+
+/// What a request is for, with what its end needs to know.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Task {
+    /// The own nearest service nodes.
+    SelfLookup,
+    /// A random key of a bucket.
+    BucketRefresh,
+    /// The service nodes nearest to the primary room, or to the hash of the own id.
+    Homes { by_own_hash: bool },
+    /// The application's find.
+    Find,
+    /// The own claim of a room.
+    Publish { room: RoomId },
+    /// The end of an own claim.
+    Withdraw,
+    /// A link to a member, through one of its homes.
+    Connect { room: RoomId, peer: PeerId },
+}
+
+/// One open request.
+#[derive(Clone, Debug)]
+pub(super) struct Request {
+    pub(super) task: Task,
+    pub(super) purpose: Purpose,
+    pub(super) key: RoomId,
+    pub(super) target: Option<PeerId>,
+    pub(super) payload: Bytes,
+    pub(super) started: Instant,
+    pub(super) attempt: u8,
+    /// First hops of earlier attempts.
+    pub(super) avoid_first: Vec<PeerId>,
+    /// Terminals that said no.
+    pub(super) exclude: Vec<PeerId>,
+    /// The first hop of the first attempt, where it is prescribed.
+    pub(super) through: Option<PeerId>,
+}
+
+/// How a request ended.
+#[derive(Clone, Debug)]
+pub(super) struct Answer {
+    pub(super) task: Task,
+    pub(super) id: RequestId,
+    pub(super) key: RoomId,
+    pub(super) started: Instant,
+    pub(super) attempts: u8,
+    /// The route of the answer, origin first; empty if there was none.
+    pub(super) route: Vec<Hop>,
+    pub(super) content: Content,
+    /// The request's payload.
+    pub(super) payload: Bytes,
+}
+
+/// What an answer says.
+#[derive(Clone, Debug)]
+pub(super) enum Content {
+    Find(FindAnswer),
+    Publish(PublishAnswer),
+    Nearest(NearestAnswer),
+    Connect(ConnectAnswer),
+    /// All attempts ended without a positive answer.
+    Failed,
+}
+
+impl Node {
+    /// Starts a request. Its answer goes to [`finish`](Self::finish) by its [`Task`].
+    #[expect(clippy::too_many_arguments, reason = "one call site for each purpose, all different")]
+    pub(super) fn request(
+        &mut self,
+        task: Task,
+        purpose: Purpose,
+        key: RoomId,
+        target: Option<PeerId>,
+        payload: Bytes,
+        through: Option<PeerId>,
+        now: Instant,
+    ) -> RequestId {
+        let id = self.mint_request();
+        let request = Request {
+            task,
+            purpose,
+            key,
+            target,
+            payload,
+            started: now,
+            attempt: 0,
+            avoid_first: Vec::new(),
+            exclude: Vec::new(),
+            through,
+        };
+        self.start_request(id, request, now);
+        id
+    }
+
+    /// Starts a request under an id that was minted before.
+    pub(super) fn start_request(&mut self, id: RequestId, request: Request, now: Instant) {
+        self.metrics.count(Counter::RequestsStarted);
+        self.requests.insert(id, request);
+        if self.requests.len() > self.config.routing.requests_max {
+            self.end_request(id, Vec::new(), Content::Failed, now);
+        } else {
+            self.attempt(id, now);
+        }
+    }
+
+    pub(super) fn mint_request(&mut self) -> RequestId {
+        RequestId(rand_core::Rng::next_u64(&mut self.random.requests))
+    }
+
+    fn attempt(&mut self, id: RequestId, now: Instant) {
+        let Some(request) = self.requests.get(&id) else { return };
+        let packet = Routed {
+            purpose: request.purpose,
+            to_root: request.attempt > 0,
+            attempt: request.attempt,
+            request: id,
+            key: request.key,
+            target: request.target,
+            exclude: PeerIds::new(&request.exclude).unwrap_or_default(),
+            route: PeerIds::default(),
+            payload: request.payload.clone(),
+        };
+        let (avoid, through) =
+            (request.avoid_first.clone(), request.through.filter(|_| request.attempt == 0));
+        self.timers.set(Timer::Attempt(id), now + self.config.routing.attempt_timeout);
+        let first = self.send_first(packet, &avoid, through, now);
+        if let (Some(first), Some(request)) = (first, self.requests.get_mut(&id)) {
+            request.avoid_first.push(first);
+        }
+    }
+
+    /// An attempt was not answered: the next one starts at once.
+    pub(super) fn attempt_timeout(&mut self, id: RequestId, now: Instant) {
+        self.retry_or_fail(id, Duration::ZERO, now);
+    }
+
+    pub(super) fn retry_due(&mut self, id: RequestId, now: Instant) {
+        self.attempt(id, now);
+    }
+
+    fn retry_or_fail(&mut self, id: RequestId, pause: Duration, now: Instant) {
+        let Some(request) = self.requests.get_mut(&id) else { return };
+        self.hops.remove(&(id, request.attempt));
+        self.timers.clear(Timer::Hop(id, request.attempt));
+        if usize::from(request.attempt) >= self.config.routing.retry_backoff.len() {
+            return self.end_request(id, Vec::new(), Content::Failed, now);
+        }
+        request.attempt = request.attempt.saturating_add(1);
+        self.metrics.count(Counter::RequestsRetried);
+        self.timers.clear(Timer::Attempt(id));
+        if pause.is_zero() {
+            self.attempt(id, now);
+        } else {
+            self.timers.set(Timer::Retry(id), now + self.random.jittered(pause));
+        }
+    }
+
+    fn end_request(&mut self, id: RequestId, route: Vec<Hop>, content: Content, now: Instant) {
+        let Some(request) = self.requests.remove(&id) else { return };
+        self.timers.clear(Timer::Attempt(id));
+        self.timers.clear(Timer::Retry(id));
+        for attempt in 0..=request.attempt {
+            self.hops.remove(&(id, attempt));
+            self.timers.clear(Timer::Hop(id, attempt));
+        }
+        if matches!(content, Content::Failed) {
+            self.metrics.count(Counter::RequestsFailed);
+        }
+        let answer = Answer {
+            task: request.task,
+            id,
+            key: request.key,
+            started: request.started,
+            attempts: request.attempt.saturating_add(1),
+            route,
+            content,
+            payload: request.payload,
+        };
+        self.finish(answer, now);
+    }
+
+    /// An answer came back to its origin.
+    pub(super) fn answered(&mut self, reply: &Reply, now: Instant) {
+        let Some(request) = self.requests.get(&reply.request) else {
+            return self.metrics.count(Counter::RepliesUnsolicited);
+        };
+        if reply.attempt > request.attempt || reply.purpose != request.purpose {
+            return self.metrics.count(Counter::RepliesInvalid);
+        }
+        let Some(content) = content_of(reply.purpose, &reply.payload) else {
+            return self.metrics.count(Counter::RepliesInvalid);
+        };
+        let terminal = reply.route.iter().next_back();
+        if self.is_negative(&content, reply.request) {
+            let current =
+                reply.attempt == request.attempt && self.timers.at(Timer::Retry(reply.request)).is_none();
+            return if current {
+                self.said_no(reply.request, terminal, now)
+            };
+        }
+        let route = self.hops_of(reply);
+        self.end_request(reply.request, route, content, now);
+    }
+
+    fn said_no(&mut self, id: RequestId, terminal: Option<PeerId>, now: Instant) {
+        let me = self.me;
+        let Some(request) = self.requests.get_mut(&id) else { return };
+        if let Some(terminal) = terminal.filter(|peer| *peer != me) {
+            if request.exclude.len() < EXCLUDE_MAX && !request.exclude.contains(&terminal) {
+                request.exclude.push(terminal);
+            }
+        }
+        let pause = self.config.routing.retry_backoff.get(usize::from(request.attempt)).copied();
+        self.retry_or_fail(id, pause.unwrap_or(Duration::ZERO), now);
+    }
+
+    /// Whether an answer means "ask elsewhere".
+    fn is_negative(&self, content: &Content, id: RequestId) -> bool {
+        match content {
+            Content::Find(answer) => answer.claims.is_empty(),
+            Content::Connect(answer) => {
+                let payload =
+                    self.requests.get(&id).map(|request| request.payload.clone()).unwrap_or_default();
+                let connect: Result<Connect, _> = decode_body(&payload);
+                answer.reply.is_empty() || connect.is_err()
+            }
+            Content::Publish(_) | Content::Nearest(_) | Content::Failed => false,
+        }
+    }
+
+    fn hops_of(&self, reply: &Reply) -> Vec<Hop> {
+        let rtt_to = |index: usize| {
+            // Round-trip times were appended from the terminal backwards; index 0 is the origin.
+            let from_end = reply.route.len().checked_sub(index.checked_add(1)?)?;
+            index.checked_sub(1).and_then(|_| reply.rtts_ms.as_slice().get(from_end)).copied()
+        };
+        let hop = |(index, peer): (usize, PeerId)| Hop {
+            peer,
+            rtt: Duration::from_millis(u64::from(rtt_to(index).unwrap_or(0))),
+            service: u32::try_from(index)
+                .is_ok_and(|index| reply.services.checked_shr(index).unwrap_or(0) & 1 == 1),
+        };
+        reply.route.iter().enumerate().map(hop).collect()
+    }
+
+    /// Gives an ended request to whoever started it.
+    fn finish(&mut self, answer: Answer, now: Instant) {
+        match (&answer.task, &answer.content) {
+            (Task::SelfLookup, Content::Nearest(nearest)) => {
+                let from = answer.route.last().map(|hop| hop.peer);
+                self.learned_nearest(&nearest.homes, from, now);
+                if !core::mem::replace(&mut self.looked_up, true) {
+                    self.refresh_bucket(now);
+                }
+            }
+            (Task::BucketRefresh, Content::Nearest(nearest)) => {
+                let from = answer.route.last().map(|hop| hop.peer);
+                self.learned_nearest(&nearest.homes, from, now);
+            }
+            (Task::Homes { by_own_hash }, Content::Nearest(nearest)) => {
+                let from = answer.route.last().map(|hop| hop.peer);
+                let peers = self.learned_nearest(&nearest.homes, from, now);
+                self.choose_homes(*by_own_hash, &peers, now);
+            }
+            (Task::Homes { .. }, _) => self.homes_unanswered(now),
+            (Task::SelfLookup, _) => self.looked_up = true,
+            (Task::BucketRefresh, _) => {}
+            (Task::Withdraw, _) => self.shutdown_progress(now),
+            (Task::Find, _) => self.find_ended(answer, now),
+            (Task::Publish { room }, _) => self.publish_ended(*room, &answer, now),
+            (Task::Connect { room, peer }, _) => self.connect_ended(*room, *peer, &answer, now),
+        }
+    }
+}
+
+fn content_of(purpose: Purpose, payload: &Bytes) -> Option<Content> {
+    match purpose {
+        Purpose::Find => decode_body(payload).ok().map(Content::Find),
+        Purpose::Publish | Purpose::Withdraw => decode_body(payload).ok().map(Content::Publish),
+        Purpose::Nearest => decode_body(payload).ok().map(Content::Nearest),
+        Purpose::Connect => decode_body(payload).ok().map(Content::Connect),
+        Purpose::Notify => None,
+    }
+}

@@ -1,0 +1,628 @@
+//! Joined rooms: join and leave, the own claim, members by their claims and proofs.
+
+use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::vec::Vec;
+
+use bytes::Bytes;
+
+use super::Node;
+use super::api::{Event, JoinError, JoinOutcome, MemberLeftReason, RoomError, RoomLeftReason};
+use super::clock::Timer;
+use super::messages::Streams;
+use super::metrics::Counter;
+use super::requests::{Answer, Content, Task};
+use crate::link::{Class, Peer};
+use crate::wire::message::{Publish, Purpose, RoomClaims, RoomLeave, RoomProof, RoomRefused, Withdraw};
+use crate::wire::{Bounded, Claim, ClaimTerms, Message, Sequence, Tombstone, encode_body};
+use crate::{Duration, Instance, Instant, LinkId, PeerId, RoomId, RoomKey};
+
+/// How long a joiner waits for members that answered but are not linked yet, once one is.
+const STRAGGLERS: Duration = Duration::from_secs(3);
+
+/// One joined room.
+#[derive(Debug)]
+pub(super) struct Room {
+    pub(super) key: RoomKey,
+    pub(super) public: [u8; 32],
+    /// Whether `RoomJoined` was emitted.
+    pub(super) joined: bool,
+    /// The own claim.
+    pub(super) claim: Option<Claim>,
+    /// Whether a publish was answered since the join.
+    published: bool,
+    publishing: bool,
+    /// Publishes since the join that found nobody.
+    lonely: usize,
+    pub(super) members: BTreeMap<PeerId, Member>,
+    /// Who left, and up to which sequence their claims are void.
+    left: BTreeMap<PeerId, Sequence>,
+    /// Members that joined since the last gossip.
+    fresh: BTreeSet<PeerId>,
+    /// Members that refused this node because the room is full.
+    full: BTreeSet<PeerId>,
+    pub(super) streams: Streams,
+}
+
+/// Another member, by its claim.
+#[derive(Debug)]
+pub(super) struct Member {
+    pub(super) claim: Claim,
+    /// The link over which it proved that it knows the room.
+    pub(super) link: Option<LinkId>,
+    /// Its instance, once linked.
+    pub(super) instance: Option<Instance>,
+    /// Whether the application knows it as a member.
+    pub(super) present: bool,
+    /// Attempts to link it since it was linked last.
+    pub(super) tries: u32,
+    /// Whether all its homes were tried in vain.
+    pub(super) failed: bool,
+}
+
+impl Node {
+    pub(super) fn join_room(&mut self, key: &RoomKey, now: Instant) -> Result<RoomId, JoinError> {
+        let public = key.public_key(self.crypto.as_ref());
+        let room = RoomKey::room_id(&public);
+        if self.shutting_down {
+            return Err(JoinError::ShuttingDown);
+        }
+        if self.rooms.contains_key(&room) {
+            return Err(JoinError::AlreadyJoined);
+        }
+        if self.rooms.len() >= self.config.rooms.joined_max {
+            return Err(JoinError::TooManyRooms);
+        }
+        let generation = self.generations.get(&room).copied().unwrap_or(0);
+        let state = Room {
+            key: key.clone(),
+            public,
+            joined: false,
+            claim: None,
+            published: false,
+            publishing: false,
+            lonely: 0,
+            members: BTreeMap::new(),
+            left: BTreeMap::new(),
+            fresh: BTreeSet::new(),
+            full: BTreeSet::new(),
+            streams: Streams::new(self.me, self.instance, generation, &self.config.rooms),
+        };
+        self.rooms.insert(room, state);
+        self.room_order.push(room);
+        self.timers.set(Timer::Join(room), now + self.config.rooms.join_timeout);
+        if self.primary.is_none() && !self.is_service() {
+            self.move_to(Some(room), now);
+        }
+        self.publish(room, now);
+        Ok(room)
+    }
+
+    /// Moves this node in the key space.
+    fn move_to(&mut self, room: Option<RoomId>, now: Instant) {
+        if self.primary == room {
+            return;
+        }
+        let first = self.primary.is_none();
+        self.primary = room;
+        let location = self.location();
+        self.table.relocate(location);
+        if !first || room.is_none() {
+            self.emit(Event::PrimaryChanged { room: location });
+        }
+        self.announce_self(now);
+        if self.table.links().len() > 0 {
+            self.look_up_homes(now);
+        }
+    }
+
+    pub(super) fn primary_room(&mut self, room: RoomId, now: Instant) -> Result<(), RoomError> {
+        if self.is_service() {
+            return Err(RoomError::PrimaryFixed);
+        }
+        if !self.rooms.contains_key(&room) {
+            return Err(RoomError::NotJoined);
+        }
+        self.move_to(Some(room), now);
+        Ok(())
+    }
+
+    /// The own current claim of a joined room.
+    pub(super) fn own_claim(&self, room: RoomId) -> Option<Bytes> {
+        self.rooms.get(&room)?.claim.as_ref().map(|claim| claim.bytes().clone())
+    }
+
+    /// Whether a member's claim is known in this very form, and hence verified.
+    pub(super) fn knows_claim(&self, claim: &Claim) -> bool {
+        let member = self.rooms.get(&claim.room_id()).and_then(|room| room.members.get(&claim.peer()));
+        member.is_some_and(|member| member.claim.bytes() == claim.bytes())
+    }
+
+    /// The homes that an own claim names.
+    fn claim_homes(&self) -> Vec<PeerId> {
+        if self.is_service() { alloc::vec![self.me] } else { self.homes.clone() }
+    }
+
+    /// Publishes the own claim towards the room's id. The answer is the find.
+    pub(super) fn publish(&mut self, room: RoomId, now: Instant) {
+        let homes = self.claim_homes();
+        let asked = self.started && !homes.is_empty() && (self.ready || !self.is_service());
+        let sequence = self.next_sequence();
+        let issued = self.unix_ms;
+        let expiry = issued.saturating_add(self.config.routing.claim_ttl.as_millis() as u64);
+        let Some(state) = self.rooms.get_mut(&room) else { return };
+        if !asked || state.publishing {
+            // Published as soon as a home is linked, or when the running publish ends.
+            return self.timers.set_earlier(Timer::Publish(room), now + Duration::from_secs(2));
+        }
+        let terms = ClaimTerms {
+            homes,
+            replica: 0,
+            issued_ms: issued,
+            expiry_ms: expiry,
+            sequence,
+            sealing_key: self.sealing_public,
+        };
+        let claim =
+            Claim::make(&terms, &state.key, &self.identity, self.crypto.as_ref(), &self.config.network);
+        let known = state.members.values().map(|member| member.claim.digest());
+        let payload =
+            encode_body(&Publish { claim: claim.bytes().clone(), known: Bounded::truncated(known) });
+        state.claim = Some(claim);
+        state.publishing = true;
+        self.request(Task::Publish { room }, Purpose::Publish, room, None, Bytes::from(payload), None, now);
+    }
+
+    /// Homes changed: all rooms are published again, soon.
+    pub(super) fn republish_soon(&mut self, now: Instant) {
+        let rooms: Vec<RoomId> = self.rooms.keys().copied().collect();
+        for room in rooms {
+            let published = self.rooms.get(&room).is_some_and(|state| state.published);
+            let delay = if published { self.config.routing.coalesce } else { Duration::ZERO };
+            self.timers.set_earlier(Timer::Publish(room), now + delay);
+        }
+    }
+
+    /// The node can reach the network: rooms that wait for it are published.
+    pub(super) fn rooms_online(&mut self, now: Instant) {
+        let waiting: Vec<RoomId> = self
+            .rooms
+            .iter()
+            .filter(|(_, room)| !room.published && !room.publishing)
+            .map(|(id, _)| *id)
+            .collect();
+        for room in waiting {
+            self.publish(room, now);
+        }
+    }
+
+    pub(super) fn publish_ended(&mut self, room: RoomId, answer: &Answer, now: Instant) {
+        let Some(state) = self.rooms.get_mut(&room) else { return };
+        state.publishing = false;
+        let Content::Publish(content) = &answer.content else {
+            return self.timers.set(Timer::Publish(room), now + Duration::from_secs(2));
+        };
+        if let Some(newer) = &content.newer {
+            return self.step_over(room, newer, now);
+        }
+        state.published = true;
+        for bytes in content.claims.iter() {
+            match self.checked_claim(bytes, now) {
+                Some(claim) => self.member_found(claim, true, now),
+                None => self.metrics.count(Counter::ClaimsInvalid),
+            }
+        }
+        let slow_down = Duration::from_secs(u64::from(content.slow_down));
+        self.schedule_publish(room, slow_down, now);
+        self.check_joined(room, now);
+    }
+
+    /// A holder has a newer claim of this node, from another run: the next one steps over it.
+    fn step_over(&mut self, room: RoomId, newer: &Bytes, now: Instant) {
+        if let Some(claim) = self.checked_claim(&newer.clone(), now).filter(|claim| claim.peer() == self.me) {
+            self.sequence_floor = self.sequence_floor.max(claim.sequence());
+        }
+        self.timers.set(Timer::Publish(room), now + Duration::from_millis(100));
+    }
+
+    fn schedule_publish(&mut self, room: RoomId, slow_down: Duration, now: Instant) {
+        let Some(state) = self.rooms.get_mut(&room) else { return };
+        let lonely = state.members.values().all(|member| !member.present);
+        let pause = match self.config.routing.lonely.get(state.lonely).filter(|_| lonely) {
+            Some(pause) => {
+                state.lonely = state.lonely.saturating_add(1);
+                *pause
+            }
+            None => self.config.routing.republish.max(slow_down),
+        };
+        let pause = self.random.jittered(pause);
+        self.timers.set(Timer::Publish(room), now + pause);
+    }
+
+    /// A claim of somebody came by notification, gossip or a connect request.
+    pub(super) fn member_claimed(&mut self, claim: Claim, now: Instant) {
+        self.member_found(claim, false, now);
+    }
+
+    /// A verified claim: a new member is connected to at once by whoever looked for it, else after a moment, so that two
+    /// do not both set up a link.
+    fn member_found(&mut self, claim: Claim, sought: bool, now: Instant) {
+        let (room, peer) = (claim.room_id(), claim.peer());
+        let Some(state) = self.rooms.get_mut(&room) else { return };
+        if peer == self.me || state.left.get(&peer).is_some_and(|void| claim.sequence() <= *void) {
+            return;
+        }
+        if let Some(member) = state.members.get_mut(&peer) {
+            if claim.newer_than(&member.claim) {
+                member.claim = claim;
+                member.failed = false;
+                if member.link.is_none() {
+                    member.tries = 0;
+                    self.timers.set_earlier(Timer::Connect(room, peer), now + Duration::from_millis(500));
+                }
+            }
+            return;
+        }
+        if state.members.len() >= self.config.rooms.mesh_max.saturating_mul(2) {
+            return;
+        }
+        let member = Member { claim, link: None, instance: None, present: false, tries: 0, failed: false };
+        state.members.insert(peer, member);
+        if sought || self.peers.contains_key(&peer) {
+            self.connect_member(room, peer, now);
+        } else {
+            self.timers.set(Timer::Connect(room, peer), now + Duration::from_secs(1));
+        }
+    }
+
+    /// Answers the join once all that are known are linked or were tried, or at the deadline.
+    pub(super) fn check_joined(&mut self, room: RoomId, now: Instant) {
+        let Some(state) = self.rooms.get(&room) else { return };
+        if state.joined || !state.published {
+            return;
+        }
+        let waiting = state.members.values().any(|member| !member.present && !member.failed);
+        if waiting {
+            if state.members.values().any(|member| member.present) {
+                self.timers.set_earlier(Timer::Join(room), now + STRAGGLERS);
+            }
+            return;
+        }
+        self.answer_join(room, now);
+    }
+
+    /// Answers the join with what is known.
+    pub(super) fn answer_join(&mut self, room: RoomId, now: Instant) {
+        let Some(state) = self.rooms.get_mut(&room) else { return };
+        self.timers.clear(Timer::Join(room));
+        if state.joined {
+            return;
+        }
+        let members: Vec<PeerId> =
+            state.members.iter().filter(|(_, member)| member.present).map(|(peer, _)| *peer).collect();
+        if !state.full.is_empty() && state.full.len() > members.len() {
+            return self.withdraw_as_full(room, now);
+        }
+        state.joined = true;
+        let outcome = if !members.is_empty() {
+            JoinOutcome::Joined { members }
+        } else if !state.members.is_empty() {
+            JoinOutcome::NoneReachable { known: state.members.len() }
+        } else if state.published {
+            JoinOutcome::Alone
+        } else {
+            JoinOutcome::Offline
+        };
+        let early = state.streams.take_early();
+        self.emit(Event::RoomJoined { room, outcome });
+        early.into_iter().for_each(|event| self.emit(event));
+    }
+
+    fn withdraw_as_full(&mut self, room: RoomId, now: Instant) {
+        self.depart(room, RoomLeftReason::Full, now);
+    }
+
+    pub(super) fn leave_room(&mut self, room: RoomId, now: Instant) -> Result<(), RoomError> {
+        if !self.rooms.contains_key(&room) {
+            return Err(RoomError::NotJoined);
+        }
+        self.depart(room, RoomLeftReason::Requested, now);
+        Ok(())
+    }
+
+    fn depart(&mut self, room: RoomId, reason: RoomLeftReason, now: Instant) {
+        let Some(state) = self.rooms.remove(&room) else { return };
+        for link in state.members.values().filter_map(|member| member.link) {
+            // In the class of small messages, so that it does not overtake them.
+            self.send_bytes(link, Class::Small, Message::RoomLeave(RoomLeave { room }).encode(), now);
+        }
+        for peer in state.members.keys() {
+            self.timers.clear(Timer::Connect(room, *peer));
+            self.timers.clear(Timer::Suspect(room, *peer));
+        }
+        for timer in [Timer::Join(room), Timer::Publish(room), Timer::Gossip(room), Timer::Streams(room)] {
+            self.timers.clear(timer);
+        }
+        self.generations.insert(room, state.streams.next_generation());
+        self.withdraw_claim(&state, room, now);
+        self.room_order.retain(|other| *other != room);
+        if self.primary == Some(room) {
+            let next = self.room_order.first().copied();
+            self.move_to(next, now);
+        }
+        self.emit(Event::RoomLeft { room, reason });
+    }
+
+    fn withdraw_claim(&mut self, state: &Room, room: RoomId, now: Instant) {
+        let Some(claim) = &state.claim else { return };
+        let tombstone = Tombstone::make(
+            claim,
+            self.config.routing.clock_tolerance,
+            &state.key,
+            &self.identity,
+            self.crypto.as_ref(),
+            &self.config.network,
+        );
+        let payload = encode_body(&Withdraw { tombstone: tombstone.bytes().clone() });
+        self.request(Task::Withdraw, Purpose::Withdraw, room, None, Bytes::from(payload), None, now);
+    }
+
+    /// A link to a peer is usable: rooms are proved on it.
+    pub(super) fn members_linked(&mut self, peer: &Peer, now: Instant) {
+        self.connecting.remove(&peer.id);
+        let rooms: Vec<RoomId> = self
+            .rooms
+            .iter()
+            .filter(|(_, room)| room.members.contains_key(&peer.id))
+            .map(|(id, _)| *id)
+            .collect();
+        for room in rooms {
+            self.send_proof(room, peer.id, true, now);
+        }
+    }
+
+    /// Proves knowledge of the room to a linked peer.
+    pub(super) fn send_proof(&mut self, room: RoomId, peer: PeerId, answer: bool, now: Instant) {
+        let Some(&link) = self.peers.get(&peer) else { return };
+        let Some(binding) =
+            self.links.get(&link).and_then(|link| link.peer.as_ref()).map(|peer| peer.binding)
+        else {
+            return;
+        };
+        let Some(state) = self.rooms.get(&room) else { return };
+        let Some(claim) = state.claim.as_ref() else { return };
+        let signature = RoomProof::signature(
+            &state.key,
+            &binding,
+            self.me,
+            peer,
+            self.crypto.as_ref(),
+            &self.config.network,
+        );
+        let proof = RoomProof {
+            room_key: state.public,
+            signature,
+            answer,
+            claim: claim.bytes().clone(),
+            streams: state.streams.nexts_for(peer),
+            marks: state.streams.marks_for(peer),
+        };
+        if let Some(state) = self.rooms.get_mut(&room) {
+            state.streams.proved_to(peer, link);
+        }
+        self.send(link, &Message::RoomProof(proof), now);
+    }
+
+    pub(super) fn handle_proof(&mut self, id: LinkId, proof: &RoomProof, now: Instant) {
+        let Some(link) = self.links.get(&id).filter(|link| link.is_open()) else { return };
+        let Some(peer) = link.peer.clone() else { return };
+        let room = RoomKey::room_id(&proof.room_key);
+        if !self.rooms.contains_key(&room) {
+            self.metrics.count(Counter::ProofsUnknownRoom);
+            return self.send(id, &Message::RoomRefused(RoomRefused { room, full: false }), now);
+        }
+        let claim = proof
+            .verify(&peer.binding, peer.id, self.me, self.crypto.as_ref(), &self.config.network)
+            .then(|| self.checked_claim(&proof.claim, now))
+            .flatten()
+            .filter(|claim| claim.peer() == peer.id && claim.room_id() == room);
+        let Some(claim) = claim else { return self.metrics.count(Counter::ProofsInvalid) };
+        let most = self.config.rooms.mesh_max.saturating_sub(1);
+        let Some(state) = self.rooms.get_mut(&room) else { return };
+        let present = state.members.values().filter(|member| member.present).count();
+        let known = state.members.get(&peer.id).is_some_and(|member| member.present);
+        if !known && present >= most {
+            return self.send(id, &Message::RoomRefused(RoomRefused { room, full: true }), now);
+        }
+        state.left.remove(&peer.id);
+        self.member_proved(room, id, &peer, claim, now);
+        self.streams_linked(room, peer.id, id, peer.instance, proof, now);
+        if proof.answer {
+            self.send_proof(room, peer.id, false, now);
+        }
+        self.check_joined(room, now);
+    }
+
+    /// A peer proved on this link that it knows the room: it is a member.
+    fn member_proved(&mut self, room: RoomId, id: LinkId, peer: &Peer, claim: Claim, now: Instant) {
+        let Some(state) = self.rooms.get_mut(&room) else { return };
+        let fresh = Member {
+            claim: claim.clone(),
+            link: None,
+            instance: None,
+            present: false,
+            tries: 0,
+            failed: false,
+        };
+        let member = state.members.entry(peer.id).or_insert(fresh);
+        if claim.newer_than(&member.claim) {
+            member.claim = claim;
+        }
+        let restarted = member.present && member.instance.is_some_and(|instance| instance != peer.instance);
+        let newly = !member.present || restarted;
+        member.link = Some(id);
+        member.instance = Some(peer.instance);
+        member.present = true;
+        member.tries = 0;
+        member.failed = false;
+        if newly {
+            state.fresh.insert(peer.id);
+        }
+        let joined = state.joined;
+        self.timers.clear(Timer::Suspect(room, peer.id));
+        self.timers.clear(Timer::Connect(room, peer.id));
+        if restarted && joined {
+            self.emit(Event::MemberLeft { room, peer: peer.id, reason: MemberLeftReason::Restarted });
+        }
+        if newly && joined {
+            self.emit(Event::MemberJoined { room, peer: peer.id });
+        }
+        if newly {
+            self.timers.set_earlier(Timer::Gossip(room), now + Duration::from_millis(100));
+        }
+        self.push_set_changed(room);
+    }
+
+    /// Passes the claims of fresh members on to all, and all claims to the fresh ones: this completes the mesh.
+    pub(super) fn gossip(&mut self, room: RoomId, now: Instant) {
+        let Some(state) = self.rooms.get_mut(&room) else { return };
+        let fresh = core::mem::take(&mut state.fresh);
+        let claim_of = |peer: &PeerId| state.members.get(peer).map(|member| member.claim.bytes().clone());
+        let news: Vec<Bytes> = fresh.iter().filter_map(claim_of).collect();
+        let all: Vec<Bytes> = state.members.values().map(|member| member.claim.bytes().clone()).collect();
+        let links: Vec<(PeerId, LinkId)> =
+            state.members.iter().filter_map(|(peer, member)| member.link.map(|link| (*peer, link))).collect();
+        for (peer, link) in links {
+            let claims = if fresh.contains(&peer) { &all } else { &news };
+            let claims = Bounded::truncated(claims.iter().cloned());
+            self.send(link, &Message::RoomClaims(RoomClaims { room, claims }), now);
+        }
+    }
+
+    pub(super) fn handle_room_claims(&mut self, id: LinkId, claims: &RoomClaims, now: Instant) {
+        if self.member_on(id, claims.room).is_some() {
+            self.learn_claims(&claims.claims, now);
+        }
+    }
+
+    /// The member of a room that proved itself on this link.
+    pub(super) fn member_on(&mut self, id: LinkId, room: RoomId) -> Option<PeerId> {
+        let peer = self.open_peer(id)?;
+        let member = self.rooms.get(&room).and_then(|room| room.members.get(&peer));
+        if member.is_some_and(|member| member.link == Some(id)) {
+            return Some(peer);
+        }
+        self.metrics.count(Counter::RoomMessagesForeign);
+        None
+    }
+
+    pub(super) fn handle_refused(&mut self, id: LinkId, refused: &RoomRefused, now: Instant) {
+        let Some(peer) = self.open_peer(id) else { return };
+        let Some(state) = self.rooms.get_mut(&refused.room) else { return };
+        let Some(member) = state.members.get_mut(&peer) else { return };
+        member.failed = true;
+        if refused.full {
+            state.full.insert(peer);
+        } else if !member.present {
+            let void = member.claim.sequence();
+            state.members.remove(&peer);
+            state.left.insert(peer, void);
+        }
+        self.check_joined(refused.room, now);
+    }
+
+    pub(super) fn handle_leave(&mut self, id: LinkId, leave: &RoomLeave, now: Instant) {
+        if let Some(peer) = self.member_on(id, leave.room) {
+            self.member_gone(leave.room, peer, MemberLeftReason::Left, now);
+        }
+    }
+
+    pub(super) fn members_said_goodbye(&mut self, peer: PeerId, now: Instant) {
+        let rooms: Vec<RoomId> = self.rooms.keys().copied().collect();
+        for room in rooms {
+            let linked =
+                self.rooms.get(&room).and_then(|state| state.members.get(&peer)).map(|member| member.link);
+            if linked.is_some_and(|link| link.is_some()) {
+                self.member_gone(room, peer, MemberLeftReason::Left, now);
+            }
+        }
+    }
+
+    /// A member is gone for good: its claim is void.
+    fn member_gone(&mut self, room: RoomId, peer: PeerId, reason: MemberLeftReason, now: Instant) {
+        let Some(state) = self.rooms.get_mut(&room) else { return };
+        let Some(member) = state.members.remove(&peer) else { return };
+        if state.left.len() >= 64 {
+            state.left.pop_first();
+        }
+        state.left.insert(peer, member.claim.sequence());
+        state.fresh.remove(&peer);
+        let joined = state.joined;
+        self.timers.clear(Timer::Connect(room, peer));
+        self.timers.clear(Timer::Suspect(room, peer));
+        self.streams_left(room, peer, now);
+        if member.present && joined {
+            self.emit(Event::MemberLeft { room, peer, reason });
+        }
+        self.push_set_changed(room);
+        self.check_joined(room, now);
+    }
+
+    /// A link is gone: members on it are suspected, and tried again through all their homes.
+    pub(super) fn members_unlinked(&mut self, peer: PeerId, link: LinkId, now: Instant) {
+        let rooms: Vec<RoomId> = self.rooms.keys().copied().collect();
+        for room in rooms {
+            let Some(state) = self.rooms.get_mut(&room) else { continue };
+            let Some(member) = state.members.get_mut(&peer).filter(|member| member.link == Some(link)) else {
+                continue;
+            };
+            member.link = None;
+            state.streams.unlinked(peer);
+            if member.present {
+                self.timers.set(Timer::Suspect(room, peer), now + self.config.rooms.suspect_timeout);
+            }
+            // The end with the lower id tries first.
+            let patience = if self.me < peer { 50 } else { 1000 };
+            self.timers.set(Timer::Connect(room, peer), now + Duration::from_millis(patience));
+            self.push_set_changed(room);
+        }
+    }
+
+    /// A suspected member was not linked again in time.
+    pub(super) fn suspect_timeout(&mut self, room: RoomId, peer: PeerId, now: Instant) {
+        let Some(state) = self.rooms.get_mut(&room) else { return };
+        let Some(member) = state.members.get_mut(&peer).filter(|member| member.link.is_none()) else {
+            return;
+        };
+        let was_present = core::mem::replace(&mut member.present, false);
+        member.failed = true;
+        let joined = state.joined;
+        self.streams_left(room, peer, now);
+        if was_present && joined {
+            self.emit(Event::MemberLeft { room, peer, reason: MemberLeftReason::Lost });
+        }
+        self.check_joined(room, now);
+    }
+
+    /// Members whose claims expired without a link are forgotten.
+    pub(super) fn expire_members(&mut self) {
+        let (unix_ms, tolerance) = (self.unix_ms, self.config.routing.clock_tolerance);
+        for (room, state) in &mut self.rooms {
+            let dead: Vec<PeerId> = state
+                .members
+                .iter()
+                .filter(|(_, member)| member.link.is_none() && !member.present)
+                .filter(|(_, member)| !member.claim.is_current(unix_ms, tolerance))
+                .map(|(peer, _)| *peer)
+                .collect();
+            for peer in dead {
+                state.members.remove(&peer);
+                self.timers.clear(Timer::Connect(*room, peer));
+            }
+        }
+    }
+
+    /// Whether a peer is, or may be, a member of a joined room.
+    pub(super) fn is_fellow(&self, peer: PeerId) -> bool {
+        self.rooms.values().any(|room| room.members.contains_key(&peer))
+    }
+}

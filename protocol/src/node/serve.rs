@@ -1,0 +1,293 @@
+//! What a node answers where a routed packet ends: finds, publishes, lookups of the nearest, connects, notifications.
+
+use alloc::vec::Vec;
+
+use bytes::Bytes;
+
+use super::Node;
+use super::metrics::Counter;
+use crate::routing::key::{home_id, replica_key};
+use crate::routing::store::{Asker, Buried, Copies, Item, Put, Tombstone as Buriable};
+use crate::wire::message::{
+    ConnectAnswer, FindAnswer, NearestAnswer, Notify, Publish, PublishAnswer, Purpose, Withdraw,
+};
+use crate::wire::{Bounded, Claim, Message, PeerIds, Reply, Routed, Tombstone, decode_body, encode_body};
+use crate::{Instant, PeerId, RoomId};
+
+impl Node {
+    /// A packet ends here: no strictly nearer contact is linked, or this node is meant.
+    pub(super) fn terminal(&mut self, packet: &Routed, now: Instant) {
+        match packet.purpose {
+            Purpose::Find => {
+                let claims = self.claims_for(packet, now);
+                self.answer_find(packet, claims, now);
+            }
+            Purpose::Publish => self.serve_publish(packet, now),
+            Purpose::Withdraw => self.serve_withdraw(packet, now),
+            Purpose::Nearest => self.serve_nearest(packet, now),
+            Purpose::Connect => self.serve_connect(packet, now),
+            Purpose::Notify => self.serve_notify(packet, now),
+        }
+    }
+
+    /// The claims this node can answer a find with: those it holds, and its own as a member.
+    pub(super) fn claims_for(&self, packet: &Routed, now: Instant) -> Vec<Bytes> {
+        let room = packet.key;
+        let asker = packet.route.get(0);
+        let most = self.config.routing.claims_per_answer;
+        let mut claims = self.store.answer(room, 0, Asker { exclude: asker, known: &[] }, most, now);
+        if let Some(own) = self.own_claim(room) {
+            if asker != Some(self.me) && !claims.contains(&own) {
+                claims.truncate(most.saturating_sub(1));
+                claims.push(own);
+            }
+        }
+        claims
+    }
+
+    pub(super) fn answer_find(&mut self, packet: &Routed, claims: Vec<Bytes>, now: Instant) {
+        if claims.is_empty() {
+            self.metrics.count(Counter::RoutedDeadEnd);
+        }
+        let answer = FindAnswer { claims: Bounded::truncated(claims) };
+        self.reply(packet, encode_body(&answer), now);
+    }
+
+    fn serve_nearest(&mut self, packet: &Routed, now: Instant) {
+        let origin = packet.route.get(0);
+        let count = self.config.routing.leaf_set;
+        let nearest = self.table.nearest_linked(&packet.key, count.saturating_add(1));
+        let others = nearest.into_iter().filter(|peer| Some(*peer) != origin).take(count);
+        let own = self.own_home.as_ref().map(|claim| claim.bytes().clone());
+        let known: Bounded<Bytes, 16> = self.home_claims_of(others);
+        let homes = Bounded::truncated(own.into_iter().chain(known.into_inner()));
+        self.reply(packet, encode_body(&NearestAnswer { homes }), now);
+    }
+
+    fn serve_publish(&mut self, packet: &Routed, now: Instant) {
+        let Ok(publish) = decode_body::<Publish>(&packet.payload) else {
+            return self.metrics.count(Counter::ClaimsInvalid);
+        };
+        let Some(claim) = self.checked_claim(&publish.claim, now) else {
+            return self.metrics.count(Counter::ClaimsInvalid);
+        };
+        let room = claim.room_id();
+        let newer = self.hold(&claim, true, now);
+        let most = self.config.routing.claims_per_answer;
+        let claims = self.store.answer(
+            room,
+            claim.replica(),
+            Asker { exclude: Some(claim.peer()), known: &publish.known },
+            most,
+            now,
+        );
+        let answer = PublishAnswer { claims: Bounded::truncated(claims), newer, slow_down: 0 };
+        self.reply(packet, encode_body(&answer), now);
+    }
+
+    /// A claim that is well-formed, current and signed by both keys.
+    pub(super) fn checked_claim(&mut self, bytes: &Bytes, now: Instant) -> Option<Claim> {
+        let claim = Claim::decode(bytes).ok()?;
+        let tolerance = self.config.routing.clock_tolerance;
+        if !claim.is_current(self.wall.unix_ms(now), tolerance) {
+            return None;
+        }
+        // A claim that is held already was verified when it came.
+        if self.store.holds(claim.room_id(), claim.replica(), claim.peer(), bytes) || self.knows_claim(&claim)
+        {
+            return Some(claim);
+        }
+        claim.verify(self.crypto.as_ref(), &self.config.network).then_some(claim)
+    }
+
+    /// Keeps a checked claim. The publisher's newer claim is returned where this one is old.
+    pub(super) fn hold(&mut self, claim: &Claim, as_root: bool, now: Instant) -> Option<Bytes> {
+        if !self.is_service() {
+            return None;
+        }
+        let (room, peer) = (claim.room_id(), claim.peer());
+        let item = Item {
+            room,
+            replica: claim.replica(),
+            peer,
+            sequence: (claim.sequence().boot, claim.sequence().counter),
+            issued_ms: claim.issued_ms(),
+            expiry_ms: claim.expiry_ms(),
+            homes: claim.homes().to_vec(),
+            digest: claim.digest(),
+            bytes: claim.bytes().clone(),
+        };
+        match self.store.put(item, now, self.unix_ms) {
+            Put::New | Put::Rehomed => {
+                self.metrics.count(Counter::ClaimsStored);
+                self.claim_changed((room, claim.replica()), peer, as_root, true, now);
+                None
+            }
+            Put::Renewed => {
+                self.claim_changed((room, claim.replica()), peer, as_root, false, now);
+                None
+            }
+            Put::Old(newer) => Some(newer),
+            Put::Same | Put::Tombstoned(_) | Put::Full | Put::Quota | Put::Expired => None,
+        }
+    }
+
+    fn serve_withdraw(&mut self, packet: &Routed, now: Instant) {
+        let held = decode_body::<Withdraw>(&packet.payload)
+            .ok()
+            .is_some_and(|withdraw| self.hold_tombstone(&withdraw.tombstone, true, now));
+        if !held {
+            self.metrics.count(Counter::ClaimsInvalid);
+        }
+        let answer = PublishAnswer { claims: Bounded::default(), newer: None, slow_down: 0 };
+        self.reply(packet, encode_body(&answer), now);
+    }
+
+    /// Keeps a tombstone; `false` if it is invalid.
+    pub(super) fn hold_tombstone(&mut self, bytes: &Bytes, as_root: bool, now: Instant) -> bool {
+        let Ok(tombstone) = Tombstone::decode(bytes) else { return false };
+        if !tombstone.verify(self.crypto.as_ref(), &self.config.network) {
+            return false;
+        }
+        let room = tombstone.room_id();
+        let item = Buriable {
+            room,
+            replica: tombstone.replica(),
+            peer: tombstone.peer(),
+            sequence: (tombstone.sequence().boot, tombstone.sequence().counter),
+            expiry_ms: tombstone.expiry_ms(),
+            digest: tombstone.digest(),
+            bytes: bytes.clone(),
+        };
+        if self.store.bury(item, now, self.unix_ms) == Buried::New {
+            self.claim_changed((room, tombstone.replica()), tombstone.peer(), as_root, false, now);
+        }
+        true
+    }
+
+    /// A connect request for this node, or for a client that is not here.
+    fn serve_connect(&mut self, packet: &Routed, now: Instant) {
+        if packet.target == Some(self.me) {
+            return self.connect_requested(packet, now);
+        }
+        self.metrics.count(Counter::RoutedDeadEnd);
+        let answer = ConnectAnswer { reply: Bytes::new(), signature: [0; 64], home: None };
+        self.reply(packet, encode_body(&answer), now);
+    }
+
+    /// Adds this node's home claim to a connect answer of its client, so that the origin can dial the relay.
+    pub(super) fn add_home_claim(&mut self, reply: &mut Reply, from: PeerId) {
+        let is_target = reply.route.iter().next_back() == Some(from);
+        let Some(own) = self.own_home.as_ref().filter(|_| is_target) else { return };
+        if let Ok(mut answer) = decode_body::<ConnectAnswer>(&reply.payload) {
+            if answer.home.is_none() && !answer.reply.is_empty() {
+                answer.home = Some(own.bytes().clone());
+                reply.payload = Bytes::from(encode_body(&answer));
+            }
+        }
+    }
+
+    /// News of claims for this node as a member.
+    fn serve_notify(&mut self, packet: &Routed, now: Instant) {
+        if packet.target != Some(self.me) {
+            return self.metrics.count(Counter::RoutedDeadEnd);
+        }
+        let Ok(notify) = decode_body::<Notify>(&packet.payload) else {
+            return self.metrics.count(Counter::ClaimsInvalid);
+        };
+        self.learn_claims(&notify.claims, now);
+    }
+
+    pub(super) fn learn_claims(&mut self, claims: &[Bytes], now: Instant) {
+        for bytes in claims {
+            match self.checked_claim(bytes, now) {
+                Some(claim) => self.member_claimed(claim, now),
+                None => self.metrics.count(Counter::ClaimsInvalid),
+            }
+        }
+    }
+
+    /// Tells the claimants of a room of new and re-homed ones.
+    pub(super) fn send_notifications(&mut self, now: Instant) {
+        for ((room, replica), fresh) in core::mem::take(&mut self.notify) {
+            let claimants = self.store.claimants(room);
+            for (target, homes) in &claimants {
+                let others = fresh.iter().filter(|peer| *peer != target);
+                let claims: Vec<Bytes> =
+                    others.filter_map(|peer| self.store.claim_of(room, replica, *peer)).collect();
+                if claims.is_empty() {
+                    continue;
+                }
+                if *target == self.me {
+                    self.learn_claims(&claims, now);
+                    continue;
+                }
+                self.notify_one(*target, homes, claims, now);
+            }
+        }
+    }
+
+    fn notify_one(&mut self, target: PeerId, homes: &[PeerId], claims: Vec<Bytes>, now: Instant) {
+        let payload = Bytes::from(encode_body(&Notify { target, claims: Bounded::truncated(claims) }));
+        let linked = self.peers.contains_key(&target);
+        let ways = if linked { 1 } else { 2 };
+        for home in homes.iter().take(ways) {
+            self.metrics.count(Counter::Notifications);
+            let packet = Routed {
+                purpose: Purpose::Notify,
+                to_root: false,
+                attempt: 0,
+                request: self.mint_request(),
+                key: home_id(*home),
+                target: Some(target),
+                exclude: PeerIds::default(),
+                route: PeerIds::default(),
+                payload: payload.clone(),
+            };
+            self.send_first(packet, &[], None, now);
+        }
+    }
+
+    /// What is held for a room changed: copies go out, claimants are told.
+    fn claim_changed(&mut self, slot: (RoomId, u8), peer: PeerId, as_root: bool, news: bool, now: Instant) {
+        let key = replica_key(&slot.0, slot.1);
+        let rank = self.table.ready_rank(&key, &self.home_room);
+        if as_root || rank == 0 {
+            self.replicate(slot, peer, now);
+            if news {
+                self.notify.entry(slot).or_default().insert(peer);
+                self.timers.set_earlier(super::clock::Timer::Notify, now + self.config.routing.coalesce);
+            }
+        } else if rank < self.config.routing.replicas {
+            // Never leave an empty root: whoever receives a copy and is not the root passes news on to it.
+            if let Some(root) = self.table.nearest_ready(&key, 1).first().copied() {
+                self.copy_to(slot, Some(peer), root, now);
+            }
+        }
+    }
+
+    /// Copies what changed to the next nearest holders.
+    fn replicate(&mut self, slot: (RoomId, u8), peer: PeerId, now: Instant) {
+        let copies = self.config.routing.replicas.saturating_sub(1);
+        for holder in self.table.nearest_ready(&replica_key(&slot.0, slot.1), copies) {
+            self.copy_to(slot, Some(peer), holder, now);
+        }
+    }
+
+    /// Sends the claims and tombstones of a room, or of one of its claimants, to a holder.
+    pub(super) fn copy_to(&mut self, slot: (RoomId, u8), only: Option<PeerId>, holder: PeerId, now: Instant) {
+        let Copies { claims, tombstones } = match only {
+            Some(peer) => self.store.copy_of(slot.0, slot.1, peer),
+            None => self.store.missing(slot.0, slot.1, &[]),
+        };
+        if claims.is_empty() && tombstones.is_empty() {
+            return;
+        }
+        self.metrics.add(Counter::ClaimsReplicated, claims.len() as u64);
+        let message = Message::Replicate(crate::wire::message::Replicate {
+            claims: Bounded::truncated(claims),
+            tombstones: Bounded::truncated(tombstones),
+        });
+        self.send_to(holder, &message, now);
+    }
+}
