@@ -24,8 +24,8 @@ const STALE_AFTER: Duration = Duration::from_secs(60);
 /// A find must have ended by then: four attempts of 2 s with 3.5 s of pauses, and an iterative one.
 const FIND_MAX: Duration = Duration::from_secs(25);
 
-/// Details kept in words.
-const DETAILS_MAX: usize = 30;
+/// Details of one kind kept in words.
+const DETAILS_MAX: usize = 10;
 
 /// A room of the oracle, counted from 0 in the order of adding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -67,6 +67,15 @@ struct OpenFind {
     reachable: Vec<NodeIndex>,
 }
 
+/// What a detail is about, in the order of reporting.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Detail {
+    Room,
+    Message,
+    Find,
+    Refusal,
+}
+
 /// Knows what is true.
 #[derive(Debug, Default)]
 pub struct Oracle {
@@ -88,7 +97,7 @@ pub struct Oracle {
     join_ms: Samples,
     message_ms: Samples,
     joins: u64,
-    details: Vec<String>,
+    details: BTreeMap<Detail, Vec<String>>,
 }
 
 impl Oracle {
@@ -98,9 +107,10 @@ impl Oracle {
         Self { peers: sim.nodes().map(|node| (sim.peer_id(node), node)).collect(), ..Self::default() }
     }
 
-    fn detail(&mut self, text: impl FnOnce() -> String) {
-        if self.details.len() < DETAILS_MAX {
-            self.details.push(text());
+    fn detail(&mut self, kind: Detail, text: impl FnOnce() -> String) {
+        let of_kind = self.details.entry(kind).or_default();
+        if of_kind.len() < DETAILS_MAX {
+            of_kind.push(text());
         }
     }
 
@@ -244,7 +254,7 @@ impl Oracle {
             }
             Some(Err(error)) => {
                 self.message_figures.refused += 1;
-                self.detail(|| {
+                self.detail(Detail::Refusal, || {
                     format!("{:?} node {}: a broadcast was refused: {error}", sim.now(), author.0)
                 });
             }
@@ -313,14 +323,13 @@ impl Oracle {
             Event::FindFinished(report) => self.find_finished(sim, *node, report),
             Event::IdentityInUse => sim.add_violation(*node, "told that its identity is in use"),
             Event::MessagesLost { room, from, count } => {
-                self.detail(|| {
+                self.detail(Detail::Message, || {
                     format!("{at:?} node {}: {count} messages of {from:?} in {room:?} are lost", node.0)
                 });
             }
             Event::MessageProgress { .. }
             | Event::SendProgress { .. }
             | Event::RoomWritable { .. }
-            | Event::RoomMerged { .. }
             | Event::PrimaryChanged { .. }
             | Event::LinkOpened { .. }
             | Event::LinkClosed { .. }
@@ -379,7 +388,7 @@ impl Oracle {
         // A leave that was asked for is forgotten already; what comes unasked is a refusal by a full room.
         if self.is_in(node, index) {
             self.forget(node, index);
-            self.detail(|| format!("{:?} node {}: {room:?} was full", sim.now(), node.0));
+            self.detail(Detail::Refusal, || format!("{:?} node {}: {room:?} was full", sim.now(), node.0));
         }
     }
 
@@ -435,7 +444,7 @@ impl Oracle {
         };
         if !report.members.iter().any(alive) {
             let known = report.members.len();
-            self.detail(|| {
+            self.detail(Detail::Find, || {
                 format!(
                     "{:?} node {}: a find of room {} failed after {} attempts and {:?}; {known} members named, route {:?}",
                     sim.now(),
@@ -499,7 +508,7 @@ impl Oracle {
             });
             if let Some((one, other)) = apart {
                 split += 1;
-                self.detail(|| {
+                self.detail(Detail::Room, || {
                     format!(
                         "room {index} of {} is split: nodes {} and {} do not see each other",
                         views.len(),
@@ -553,7 +562,7 @@ impl Oracle {
         missing.sort_unstable();
         for (at, author, node, room, directed) in missing {
             let kind = if directed { "directed message" } else { "message" };
-            self.detail(|| {
+            self.detail(Detail::Message, || {
                 format!(
                     "{at:?} a {kind} of node {} to node {} in room {} did not arrive",
                     author.0, node.0, room.0
@@ -592,10 +601,9 @@ impl Oracle {
         (self.joins, self.join_ms.percentile(50), self.join_ms.percentile(99))
     }
 
-    /// What went wrong, in words: the first few.
-    #[must_use]
-    pub fn details(&self) -> &[String] {
-        &self.details
+    /// What went wrong, in words: the first few of each kind.
+    pub fn details(&self) -> impl Iterator<Item = &String> {
+        self.details.values().flatten()
     }
 }
 

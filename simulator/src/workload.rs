@@ -427,7 +427,7 @@ impl<'a> Run<'a> {
         let messages = self.oracle.message_figures(&self.sim);
         let (joins, join_ms_p50, join_ms_p99) = self.oracle.join_figures();
         let violations = self.sim.violations().first().to_vec();
-        let details = violations.iter().map(ToString::to_string).chain(self.oracle.details().iter().cloned());
+        let details = violations.iter().map(ToString::to_string).chain(self.oracle.details().cloned());
         let mut report = Report {
             seed: self.workload.seed,
             service_nodes: self.services.len(),

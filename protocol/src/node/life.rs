@@ -68,7 +68,8 @@ impl Node {
         self.next_save = self.next_save.saturating_add(1);
         let id = SaveId(self.next_save);
         self.saving = Some(id);
-        let snapshot = Snapshot { boot: self.instance.boot, addresses: self.book.snapshot() };
+        let addresses = if self.started { self.book.snapshot() } else { self.saved_addresses.clone() };
+        let snapshot = Snapshot { boot: self.instance.boot, addresses };
         self.emit_save(id, Box::new(snapshot));
     }
 
@@ -88,6 +89,8 @@ impl Node {
     }
 
     fn start(&mut self, now: Instant) {
+        let saved = core::mem::take(&mut self.saved_addresses);
+        self.book.restore(&saved, now);
         self.timers.set(Timer::Sweep, now + SWEEP);
         self.timers.set(Timer::Heal, now);
         if self.is_service() {

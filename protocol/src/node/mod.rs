@@ -95,6 +95,8 @@ pub struct Node {
     shutting_down: bool,
     ready: bool,
     saving: Option<SaveId>,
+    /// What the last run saved; restored once the operator's addresses are known.
+    saved_addresses: Vec<api::SavedAddress>,
     next_save: u64,
     /// Counts signed objects of this run.
     counter: u64,
@@ -219,13 +221,13 @@ impl Node {
             connecting: BTreeSet::new(),
             sending: BTreeMap::new(),
             queued_bytes: 0,
+            saved_addresses: saved.addresses,
             book,
             random,
             config,
             identity,
             crypto,
         };
-        node.book.restore(&saved.addresses, now);
         node.save(now);
         node
     }

@@ -145,6 +145,11 @@ impl Run {
             }
             None => None,
         };
+        let (line, report_panic) = (self.line(), std::panic::take_hook());
+        std::panic::set_hook(Box::new(move |panic| {
+            report_panic(panic);
+            eprintln!("unamed-sim: the same again with: {line}");
+        }));
         let bar = progress_bar(self.duration);
         let run = self.workload();
         let prepare = |sim: &mut unamed_simulator::Simulation| {

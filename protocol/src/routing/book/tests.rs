@@ -289,7 +289,7 @@ proptest! {
             prop_assert_eq!(book.check_invariants(), Ok(()));
             prop_assert!(configured.iter().all(|address| book.iter().any(|other| other == address)));
             // What is offered is never linked, and comes when it was promised.
-            let linked = |other: PeerId| other.0[0] % 2 == 0;
+            let linked = |other: PeerId| other.0[0].is_multiple_of(2);
             let offers = [book.next_dial(now, linked, number), book.next_bootstrap(linked, number)];
             prop_assert!(offers.iter().flatten().all(|address| !address.peer.is_some_and(linked)));
             prop_assert_eq!(offers[0].is_some(), book.next_dial_at(now, linked) == Some(now));
