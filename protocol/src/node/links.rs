@@ -572,7 +572,7 @@ impl Node {
         }
     }
 
-    /// A link in use is no longer: routing and rooms learn so.
+    /// A link in use has ended: routing and rooms learn so.
     fn link_unused(&mut self, id: LinkId, reason: CloseReason, now: Instant) {
         let Some(peer) = self.links.get(&id).and_then(|link| link.peer.clone()) else { return };
         if self.peers.get(&peer.id) != Some(&id) {
