@@ -1,1 +1,68 @@
-//! Placeholder.
+//! unamed on tokio: rooms over WebSockets.
+//!
+//! [`Network`] runs a node of the network in the background; [`Network::join`] gives a [`Room`] by its name, where
+//! messages go to all members or to some of them. The protocol itself is [`unamed_protocol`]; this crate gives it
+//! sockets, a clock, randomness and a disk.
+//!
+//! ```no_run
+//! use unamed_tokio::{Network, RoomEvent};
+//!
+//! # async fn run() -> Result<(), Box<dyn std::error::Error>> {
+//! let network = Network::builder().bootstrap("/ip4/127.0.0.1/tcp/3001/ws".parse()?).start().await?;
+//! let mut room = network.join("kitchen table").await?;
+//! room.broadcast("hello").await?;
+//! while let Some(event) = room.next().await {
+//!     if let RoomEvent::Message(message) = event {
+//!         println!("{}: {}", message.from, String::from_utf8_lossy(&message.payload));
+//!     }
+//! }
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! A service node, which others start from, listens:
+//!
+//! ```no_run
+//! # async fn run() -> Result<(), Box<dyn std::error::Error>> {
+//! use unamed_tokio::Network;
+//!
+//! let network = Network::builder().listen("127.0.0.1:3001".parse()?).state_dir("state").start().await?;
+//! println!("{}", network.addresses()[0]);
+//! # network.shutdown().await;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Memory
+//! Everything that a peer can fill is bounded. Per connection: 256 KiB towards it, 64 KiB from it, an 8 KiB read buffer
+//! and about 50 KiB of write buffer where it is in use; once 64 MiB were received faster than the node takes them, 16 KiB
+//! from each. Per room: 16,384 events and 64 MiB of messages that the application has not read.
+
+mod builder;
+mod connection;
+mod dial;
+mod driver;
+mod events;
+mod key_file;
+mod mailbox;
+mod metrics;
+mod network;
+mod room;
+mod server;
+mod state;
+mod upgrade;
+
+pub use builder::{NetworkBuilder, StartError};
+pub use events::{NetworkEvent, RoomEvent};
+pub use key_file::{
+    IdentityFileError, IdentityFileProblem, new_identity, read_identity, read_or_create_identity,
+};
+pub use network::{FindError, JoinError, JoinOptions, Network, NetworkEvents};
+pub use room::{Room, RoomEvents, RoomSender, SendError};
+pub use server::ServerLimits;
+pub use unamed_protocol::{
+    Address, AddressClass, AddressError, Carrier, CloseReason, Config, FindReport, Hop, Identity,
+    JoinOutcome, KeyFileError, LinkReason, LinkReasons, LinkView, MemberLeftReason, Message, MessageId,
+    NetworkId, NetworkIdError, NodeKind, PeerId, PeerIdError, RoomError, RoomId, RoomKey, RoomNameError,
+    RoomView, RoutingView,
+};

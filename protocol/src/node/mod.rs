@@ -228,7 +228,6 @@ impl Node {
             identity,
             crypto,
         };
-        node.book.restore(&saved.addresses, now);
         node.save(now);
         node
     }

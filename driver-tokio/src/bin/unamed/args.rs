@@ -1,0 +1,214 @@
+//! The command line. Every flag can also come from an environment variable, and the flag wins.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::builder::FalseyValueParser;
+use clap::{Parser, Subcommand};
+use unamed_tokio::{Address, NetworkId, PeerId, RoomKey};
+
+/// A peer-to-peer network of named rooms.
+#[derive(Debug, Parser)]
+#[command(name = "unamed", version, max_term_width = 100, arg_required_else_help = true)]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+
+    /// Print one JSON object a line on stdout
+    #[arg(long, global = true, env = "UNAMED_JSON", value_parser = FalseyValueParser::new())]
+    pub(crate) json: bool,
+
+    /// What to log on stderr: error, warn, info, debug, trace, or a filter like unamed_tokio=debug
+    #[arg(long, global = true, env = "UNAMED_LOG", value_name = "FILTER", default_value = "warn")]
+    pub(crate) log: String,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Run a service node: one that others can dial and start from
+    Serve(ServeArgs),
+    /// Join a room; lines on stdin are sent to its members
+    Room(RoomArgs),
+    /// Create or show an identity
+    Id(IdArgs),
+    /// Look for the members of a room without joining it, and show the way there
+    Find(FindArgs),
+}
+
+/// What every node takes.
+#[derive(Debug, clap::Args)]
+pub(crate) struct NodeArgs {
+    /// A service node to start from, like /ip4/127.0.0.1/tcp/3001/ws; may be repeated
+    #[arg(long, env = "UNAMED_BOOTSTRAP", value_name = "MULTIADDR", value_delimiter = ',')]
+    pub(crate) bootstrap: Vec<Address>,
+
+    /// The file with this node's secret key; created if it does not exist
+    #[arg(long, env = "UNAMED_IDENTITY", value_name = "FILE")]
+    pub(crate) identity: Option<PathBuf>,
+
+    /// A directory where known addresses, and without --identity the secret key, survive a restart
+    #[arg(long, env = "UNAMED_STATE", value_name = "DIR")]
+    pub(crate) state: Option<PathBuf>,
+
+    /// The network to belong to; different networks never mix
+    #[arg(long, env = "UNAMED_NETWORK", value_name = "ID", default_value = "unamed")]
+    pub(crate) network: NetworkId,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct ServeArgs {
+    /// The address to listen on; port 0 takes a free one; may be repeated
+    #[arg(
+        long,
+        env = "UNAMED_LISTEN",
+        value_name = "IP:PORT",
+        value_delimiter = ',',
+        default_value = "127.0.0.1:3001"
+    )]
+    pub(crate) listen: Vec<SocketAddr>,
+
+    /// An address at which others can dial this node, where it differs from --listen; may be repeated
+    #[arg(long, env = "UNAMED_ADDRESS", value_name = "MULTIADDR", value_delimiter = ',')]
+    pub(crate) address: Vec<Address>,
+
+    /// Lets web pages of this origin connect to a listener on a loopback or private address; * lets all; may be repeated
+    #[arg(long, env = "UNAMED_ALLOW_ORIGIN", value_name = "ORIGIN", value_delimiter = ',')]
+    pub(crate) allow_origin: Vec<String>,
+
+    /// Accept --allow-origin '*' on an address that is not loopback
+    #[arg(long, env = "UNAMED_I_KNOW", value_parser = FalseyValueParser::new())]
+    pub(crate) i_know: bool,
+
+    #[command(flatten)]
+    pub(crate) node: NodeArgs,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct RoomArgs {
+    /// The room's name: 3 to 256 bytes
+    #[arg(value_name = "NAME", value_parser = room_name)]
+    pub(crate) name: String,
+
+    /// Send to this member only, not to all; may be repeated
+    #[arg(long, env = "UNAMED_TO", value_name = "PEER_ID", value_delimiter = ',')]
+    pub(crate) to: Vec<PeerId>,
+
+    /// Send nothing before this many others are present
+    #[arg(long, env = "UNAMED_WAIT", value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(u32).range(0..=10_000))]
+    pub(crate) wait: u32,
+
+    /// Stay in the room after the end of input, and keep trying while no bootstrap address is reached
+    #[arg(long, env = "UNAMED_STAY", value_parser = FalseyValueParser::new())]
+    pub(crate) stay: bool,
+
+    /// A file whose content, less its last newline, keeps out who knows the name alone
+    #[arg(long, env = "UNAMED_PASSPHRASE_FILE", value_name = "FILE")]
+    pub(crate) passphrase_file: Option<PathBuf>,
+
+    #[command(flatten)]
+    pub(crate) node: NodeArgs,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct IdArgs {
+    /// The file with the secret key; created if it does not exist [default: unamed/identity.key in the user's
+    /// configuration directory]
+    #[arg(long, env = "UNAMED_IDENTITY", value_name = "FILE")]
+    pub(crate) identity: Option<PathBuf>,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct FindArgs {
+    /// The room's name: 3 to 256 bytes
+    #[arg(value_name = "NAME", value_parser = room_name)]
+    pub(crate) name: String,
+
+    /// A file whose content, less its last newline, is the room's passphrase
+    #[arg(long, env = "UNAMED_PASSPHRASE_FILE", value_name = "FILE")]
+    pub(crate) passphrase_file: Option<PathBuf>,
+
+    #[command(flatten)]
+    pub(crate) node: NodeArgs,
+}
+
+/// The name as given, once it is known to be one.
+fn room_name(name: &str) -> Result<String, unamed_tokio::RoomNameError> {
+    RoomKey::normal_name(name).map(|_| name.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::error::ErrorKind;
+
+    use super::*;
+
+    fn parse(line: &str) -> Result<Args, clap::Error> {
+        Args::try_parse_from(std::iter::once("unamed").chain(line.split_whitespace()))
+    }
+
+    #[test]
+    fn the_definition_is_sound() {
+        use clap::CommandFactory as _;
+        Args::command().debug_assert();
+    }
+
+    #[test]
+    fn every_flag_has_its_variable() {
+        use clap::CommandFactory as _;
+        for command in Args::command().get_subcommands() {
+            for flag in command.get_arguments().filter(|flag| !flag.is_positional()) {
+                let long = flag.get_long().unwrap();
+                let expected = format!("UNAMED_{}", long.to_uppercase().replace('-', "_"));
+                assert_eq!(
+                    flag.get_env().and_then(|name| name.to_str()),
+                    Some(expected.as_str()),
+                    "--{long}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn a_whole_room_command_is_read() {
+        let to = PeerId([7; 32]);
+        let line = format!(
+            "room kitchen --bootstrap /ip4/127.0.0.1/tcp/3001/ws --bootstrap /dns4/a.example/tcp/1/ws \
+             --identity k --state s --network test --to {to} --wait 2 --stay --json --passphrase-file p"
+        );
+        let args = parse(&line).unwrap();
+        assert!(args.json);
+        let Command::Room(room) = args.command else { panic!("another command") };
+        assert_eq!((room.name.as_str(), room.wait, room.stay), ("kitchen", 2, true));
+        assert_eq!(room.to, [to]);
+        assert_eq!(room.node.bootstrap.len(), 2);
+        assert_eq!(room.node.network.as_str(), "test");
+    }
+
+    #[test]
+    fn bad_values_name_their_flag_and_what_is_wrong() {
+        let cases = [
+            ("room ab", "NAME", ErrorKind::ValueValidation),
+            ("room abc --wait -1", "--wait", ErrorKind::UnknownArgument),
+            ("room abc --wait 10001", "--wait", ErrorKind::ValueValidation),
+            ("room abc --wait x", "--wait", ErrorKind::ValueValidation),
+            ("room abc --to QmNotAPeer", "--to", ErrorKind::ValueValidation),
+            ("room abc --bootstrap /onion3/x", "--bootstrap", ErrorKind::ValueValidation),
+            ("room abc --bootstrap /unix/tmp", "--bootstrap", ErrorKind::ValueValidation),
+            ("room abc --bootstrap /ip4/1.2.3.4/tcp/1/ws/p2p/", "--bootstrap", ErrorKind::ValueValidation),
+            ("serve --listen localhost", "--listen", ErrorKind::ValueValidation),
+            ("serve --listen 127.0.0.1:99999", "--listen", ErrorKind::ValueValidation),
+            ("serve --address /ip4/1.2.3.4/tcp/0/ws", "--address", ErrorKind::ValueValidation),
+            ("serve --speed 9", "--speed", ErrorKind::UnknownArgument),
+            ("find", "NAME", ErrorKind::MissingRequiredArgument),
+        ];
+        for (line, named, kind) in cases {
+            let error = parse(line).unwrap_err();
+            assert_eq!(error.exit_code(), 2, "{line}");
+            let text = error.to_string();
+            assert!(text.contains(named) || text.contains("'-1'"), "{line}: {text}");
+            assert_eq!(error.kind(), kind, "{line}: {text}");
+        }
+        let long = format!("room abc --network {}", "n".repeat(33));
+        assert!(parse(&long).unwrap_err().to_string().contains("at most 32 bytes"));
+    }
+}

@@ -1,0 +1,91 @@
+//! `unamed serve`
+
+use unamed_tokio::{Address, Network, NetworkEvent, NetworkId};
+
+use crate::args::ServeArgs;
+use crate::output::{Line, Output, describe};
+use crate::signals::Signals;
+use crate::{Failure, node, say};
+
+/// Runs a service node until a signal comes.
+pub(crate) async fn run(args: ServeArgs, json: bool) -> Result<(), Failure> {
+    let exposed = args.listen.iter().find(|address| !address.ip().is_loopback());
+    if let Some(address) = exposed
+        && !args.i_know
+        && args.allow_origin.iter().any(|origin| origin == "*")
+    {
+        return Err(Failure::usage(format!(
+            "--allow-origin '*' with --listen {address}: every web page that somebody near this node opens could use \
+             it; add --i-know if that is meant"
+        )));
+    }
+    let mut signals = Signals::new()?;
+    let mut builder = node::builder(&args.node)?;
+    for address in &args.listen {
+        builder = builder.listen(*address);
+    }
+    for address in &args.address {
+        builder = builder.address(address.clone());
+    }
+    for origin in &args.allow_origin {
+        builder = builder.allow_origin(origin.trim_end_matches('/'));
+    }
+    let network = node::start(builder).await?;
+    announce(&network, &args, json);
+    tokio::select! {
+        () = watch(&network, &args.node.bootstrap) => {}
+        () = signals.next() => {}
+    }
+    signals.exit_on_next();
+    network.shutdown().await;
+    Ok(())
+}
+
+fn announce(network: &Network, args: &ServeArgs, json: bool) {
+    if args.node.identity.is_none() && args.node.state.is_none() {
+        say("this identity lasts for this run only; --identity or --state keeps one");
+    }
+    let listening = Line::Listening {
+        peer_id: network.peer_id().to_string(),
+        addresses: network.addresses().iter().map(Address::to_string).collect(),
+    };
+    // A node that serves others does not end because nobody reads what it prints.
+    let _ = Output { json }.line(&listening);
+    if let (false, Some(address)) = (json, network.addresses().first()) {
+        let other_network = Some(network.network_id()).filter(|id| **id != NetworkId::default());
+        let flag = other_network.map(|id| format!(" --network {:?}", id.as_str())).unwrap_or_default();
+        say(&format!("join a room from another terminal: unamed room NAME{flag} --bootstrap {address}"));
+    }
+}
+
+/// Says what an operator must know, until the node stops.
+async fn watch(network: &Network, bootstrap: &[Address]) {
+    let mut events = network.events();
+    if !bootstrap.is_empty() && node::online(&mut events, bootstrap, true).await.is_err() {
+        return;
+    }
+    while let Some(event) = events.next().await {
+        match event {
+            NetworkEvent::IdentityInUse => say("another live node uses this identity"),
+            NetworkEvent::SaveFailed => say("--state: the state could not be saved; the node goes on"),
+            NetworkEvent::Online(online) => tracing::info!(online, "links to other service nodes"),
+            NetworkEvent::Ready => tracing::info!("takes part in routing"),
+            NetworkEvent::LinkOpened { peer, carrier } => {
+                tracing::info!(%peer, carrier = carrier.as_str(), "link opened");
+            }
+            NetworkEvent::LinkClosed { peer, reason } => {
+                tracing::info!(%peer, reason = describe(reason), "link closed");
+            }
+            NetworkEvent::LinkFailed { address, reason } => {
+                let address = address.map(|address| address.to_string()).unwrap_or_default();
+                tracing::info!(address, reason = describe(reason), "link failed");
+            }
+            NetworkEvent::NewServiceAddress { address } => tracing::debug!(%address, "new service address"),
+            NetworkEvent::Lagged { .. }
+            | NetworkEvent::PrimaryChanged { .. }
+            | NetworkEvent::MessageProgress { .. }
+            | NetworkEvent::SendProgress { .. }
+            | NetworkEvent::ShutDown => {}
+        }
+    }
+}

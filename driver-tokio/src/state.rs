@@ -1,0 +1,167 @@
+//! What survives a restart, on disk.
+//!
+//! The state directory holds `state.bin`, the node's [`Snapshot`], and may hold `identity.key`. A snapshot is written
+//! beside the old one, synced, and renamed over it, so that a crash at any point leaves a whole one.
+
+use std::fs::{self, File};
+use std::io::{self, Read as _, Write as _};
+use std::path::{Path, PathBuf};
+
+use unamed_protocol::Snapshot;
+
+const STATE_FILE: &str = "state.bin";
+
+/// A state directory that exists.
+#[derive(Clone, Debug)]
+pub(crate) struct StateDir {
+    path: PathBuf,
+}
+
+impl StateDir {
+    /// Creates the directory where it is missing; on Unix for its owner only.
+    pub(crate) fn open(path: &Path) -> io::Result<Self> {
+        let mut builder = fs::DirBuilder::new();
+        builder.recursive(true);
+        #[cfg(unix)]
+        std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+        builder.create(path)?;
+        Ok(Self { path: path.to_owned() })
+    }
+
+    /// The last snapshot. What cannot be read is set aside as `state.bin.bad` with a warning, and the node starts afresh.
+    pub(crate) fn load(&self) -> Option<Snapshot> {
+        let path = self.path.join(STATE_FILE);
+        match read_bounded(&path, Snapshot::BYTES_MAX) {
+            Ok(None) => None,
+            Ok(Some(bytes)) => {
+                Snapshot::decode(&bytes).map_err(|error| self.set_aside(&path, &error.to_string())).ok()
+            }
+            Err(error) => {
+                self.set_aside(&path, &error.to_string());
+                None
+            }
+        }
+    }
+
+    fn set_aside(&self, path: &Path, why: &str) {
+        let bad = self.path.join("state.bin.bad");
+        match fs::rename(path, &bad) {
+            Ok(()) => tracing::warn!("{}: {why}; ignored, and kept as {}", path.display(), bad.display()),
+            Err(error) => tracing::warn!("{}: {why}; ignored ({error})", path.display()),
+        }
+    }
+
+    /// Replaces the snapshot atomically and durably.
+    pub(crate) fn save(&self, snapshot: &Snapshot) -> io::Result<()> {
+        let path = self.path.join(STATE_FILE);
+        let new = self.path.join("state.bin.new");
+        let mut file = File::create(&new)?;
+        file.write_all(&snapshot.encode())?;
+        file.sync_all()?;
+        drop(file);
+        fs::rename(&new, &path)?;
+        sync_dir(&self.path)
+    }
+}
+
+/// Makes a rename or new file in `dir` durable.
+pub(crate) fn sync_dir(dir: &Path) -> io::Result<()> {
+    // Other systems cannot open a directory, and need not.
+    if cfg!(unix) { File::open(dir)?.sync_all() } else { Ok(()) }
+}
+
+/// The content of a regular file of at most `bytes_max` bytes; `None` if there is no file.
+fn read_bounded(path: &Path, bytes_max: usize) -> io::Result<Option<Vec<u8>>> {
+    let metadata = match fs::metadata(path) {
+        Ok(metadata) => metadata,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    // Looked at before opening: opening a pipe waits for its writer.
+    if !metadata.is_file() {
+        return Err(io::Error::other("not a regular file"));
+    }
+    let bound = bytes_max as u64;
+    if metadata.len() > bound {
+        return Err(io::Error::other(format!("more than {bytes_max} bytes")));
+    }
+    let mut bytes = Vec::new();
+    // The file may have grown since.
+    File::open(path)?.take(bound.saturating_add(1)).read_to_end(&mut bytes)?;
+    Ok(Some(bytes))
+}
+
+#[cfg(test)]
+mod tests {
+    use unamed_protocol::SavedAddress;
+
+    use super::*;
+
+    fn snapshot(boot: u64) -> Snapshot {
+        let address = "/ip4/127.0.0.1/tcp/3001/ws".parse().unwrap();
+        Snapshot { boot, addresses: vec![SavedAddress { address, tried: true, lost: false }] }
+    }
+
+    fn names(dir: &Path) -> Vec<String> {
+        let entries = fs::read_dir(dir).unwrap();
+        let mut names: Vec<String> =
+            entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        names.sort();
+        names
+    }
+
+    #[test]
+    fn the_last_snapshot_is_loaded() {
+        let dir = tempfile::tempdir().unwrap();
+        let state = StateDir::open(&dir.path().join("deep/er")).unwrap();
+        assert_eq!(state.load(), None);
+        for boot in [1, 2] {
+            state.save(&snapshot(boot)).unwrap();
+            assert_eq!(state.load(), Some(snapshot(boot)));
+        }
+        assert_eq!(names(&dir.path().join("deep/er")), ["state.bin"]);
+    }
+
+    #[test]
+    fn a_crash_while_writing_leaves_the_old_snapshot() {
+        let dir = tempfile::tempdir().unwrap();
+        let state = StateDir::open(dir.path()).unwrap();
+        state.save(&snapshot(1)).unwrap();
+        fs::write(dir.path().join("state.bin.new"), b"half").unwrap();
+        assert_eq!(state.load(), Some(snapshot(1)));
+        state.save(&snapshot(2)).unwrap();
+        assert_eq!(state.load(), Some(snapshot(2)));
+    }
+
+    #[test]
+    fn bad_files_are_set_aside() {
+        let mut cut = snapshot(1).encode();
+        cut.pop();
+        for content in [Vec::new(), b"garbage".to_vec(), cut, vec![0; Snapshot::BYTES_MAX + 1]] {
+            let dir = tempfile::tempdir().unwrap();
+            let state = StateDir::open(dir.path()).unwrap();
+            fs::write(dir.path().join("state.bin"), &content).unwrap();
+            assert_eq!(state.load(), None);
+            assert_eq!(names(dir.path()), ["state.bin.bad"]);
+            assert_eq!(fs::read(dir.path().join("state.bin.bad")).unwrap(), content);
+            state.save(&snapshot(3)).unwrap();
+            assert_eq!(state.load(), Some(snapshot(3)));
+        }
+    }
+
+    #[test]
+    fn a_directory_in_the_place_of_the_file_is_no_end() {
+        let dir = tempfile::tempdir().unwrap();
+        let state = StateDir::open(dir.path()).unwrap();
+        fs::create_dir(dir.path().join("state.bin")).unwrap();
+        assert_eq!(state.load(), None);
+        assert_eq!(names(dir.path()), ["state.bin.bad"]);
+    }
+
+    #[test]
+    fn a_file_in_the_place_of_the_directory_is_an_error() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        assert!(StateDir::open(file.path()).is_err());
+        assert!(StateDir::open(&file.path().join("below")).is_err());
+    }
+}
