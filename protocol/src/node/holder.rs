@@ -110,5 +110,7 @@ impl Node {
         let peers = &self.peers;
         self.homes_known
             .retain(|peer, claim| peers.contains_key(peer) || claim.is_current(unix_ms, tolerance));
+        let known = &self.homes_known;
+        self.failures.retain(|peer, _| known.contains_key(peer));
     }
 }

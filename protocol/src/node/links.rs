@@ -13,6 +13,7 @@ use super::clock::Timer;
 use super::metrics::Counter;
 use crate::crypto::Role;
 use crate::link::{Class, Outgoing, Peer, Sent, Session, SessionConfig, SessionEvent};
+use crate::routing::key::home_id;
 use crate::wire::message::{Goodbye, Reasons};
 use crate::wire::{Bounded, Message};
 use crate::{Address, Instant, LinkId, NodeKind, PeerId};
@@ -457,7 +458,10 @@ impl Node {
         match (self.config.kind, peer.service) {
             (NodeKind::Service, true) => {
                 let count = overlay();
-                let near = self.table.is_leaf(peer.id);
+                // Leaf sets are not symmetric: the link counts if either end has the other among its nearest.
+                let for_peer =
+                    self.table.rank(&home_id(peer.id), &self.home_room) < self.config.routing.leaf_set;
+                let near = self.table.is_leaf(peer.id) || for_peer;
                 let full = count >= config.overlay_hard
                     || (!near && count >= config.overlay_hard.saturating_sub(16))
                     || (!near && !link.outbound && count >= config.overlay_soft);
@@ -725,7 +729,7 @@ impl Node {
     }
 
     /// The reasons without the grace of a new link.
-    fn lasting_reasons(&self, link: &Link, peer: &Peer) -> LinkReasons {
+    pub(super) fn lasting_reasons(&self, link: &Link, peer: &Peer) -> LinkReasons {
         let mut reasons = LinkReasons::default();
         if self.is_fellow(peer.id) {
             reasons = reasons.with(LinkReason::Room);

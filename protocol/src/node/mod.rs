@@ -121,6 +121,8 @@ pub struct Node {
     own_home: Option<HomeClaim>,
     /// Where clients of this service node are, by their hellos.
     locations: BTreeMap<PeerId, RoomId>,
+    /// How often service nodes failed or refused since they were linked last; only of known ones.
+    failures: BTreeMap<PeerId, u32>,
     hello_all: bool,
     looked_up: bool,
     healed_at: Instant,
@@ -204,6 +206,7 @@ impl Node {
             homes_known: BTreeMap::new(),
             own_home: None,
             locations: BTreeMap::new(),
+            failures: BTreeMap::new(),
             hello_all: false,
             looked_up: false,
             healed_at: now,

@@ -266,6 +266,9 @@ impl Node {
                 if !core::mem::replace(&mut self.looked_up, true) {
                     self.refresh_bucket(now);
                 }
+                if let Some(first) = answer.route.get(1) {
+                    self.healed_through(first.peer, now);
+                }
             }
             (Task::BucketRefresh, Content::Nearest(nearest)) => {
                 let from = answer.route.last().map(|hop| hop.peer);
