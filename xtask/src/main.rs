@@ -1,2 +1,59 @@
-//! Developer commands.
-fn main() {}
+//! Developer commands: `cargo xtask test | demo | bench | fuzz`.
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+mod bench;
+mod demo;
+mod fuzz;
+mod report;
+mod run;
+mod smoke;
+mod steps;
+mod tools;
+
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask", about = "Developer commands of unamed")]
+struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Check everything: format, lints, docs, all tests, dependencies, a simulator smoke.
+    Test {
+        /// Only format, lints and tests.
+        #[arg(long)]
+        quick: bool,
+    },
+    /// Start two service nodes and two members of a room, and have them talk.
+    Demo {
+        /// End after the exchange.
+        #[arg(long)]
+        once: bool,
+    },
+    /// Run all benchmarks.
+    Bench {
+        /// Only benchmarks whose name contains this.
+        filter: Option<String>,
+    },
+    /// Run all fuzz targets in turn under the nightly toolchain.
+    Fuzz {
+        /// Seconds for each target.
+        #[arg(long, default_value_t = 60)]
+        seconds: u64,
+    },
+}
+
+fn main() -> ExitCode {
+    let root = run::root();
+    let good = match Args::parse().command {
+        Command::Test { quick } => steps::test(&root, quick),
+        Command::Demo { once } => demo::demo(&root, once),
+        Command::Bench { filter } => bench::bench(&root, filter.as_deref()),
+        Command::Fuzz { seconds } => fuzz::fuzz(&root, seconds),
+    };
+    if good { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}

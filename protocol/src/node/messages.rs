@@ -250,7 +250,7 @@ impl Node {
         }
     }
 
-    /// A message is no longer queued on one of its links.
+    /// A message has left the queue of one of its links.
     pub(super) fn room_message_dropped(&mut self, room: RoomId, id: MessageId, _now: Instant) {
         if let Some((bytes, links)) = self.sending.get_mut(&id) {
             *links = links.saturating_sub(1);

@@ -9,7 +9,7 @@
 //! - A peer has a quota of slots. When the store is full, the peer with the most entries gives way, of equals the last in
 //!   the draw.
 //!
-//! Wall-clock time decides once, on arrival, how long an entry is held: to its expiry plus the tolerance, but no longer
+//! Wall-clock time decides once, on arrival, how long an entry is held: to its expiry plus the tolerance, at most
 //! than one lifetime. From then on the monotonic clock counts, so a jump of the wall clock empties nothing.
 
 use alloc::collections::{BTreeMap, BTreeSet};

@@ -99,7 +99,7 @@ impl Located for Contact {
 pub enum Learned {
     /// The contact is in the table; `evicted` made way for it.
     New {
-        /// Who is no longer known.
+        /// Who was forgotten.
         evicted: Option<PeerId>,
     },
     /// The contact was there before.

@@ -1,0 +1,163 @@
+//! `cargo xtask test`.
+
+use std::path::Path;
+use std::process::Command;
+use std::sync::Mutex;
+
+use crate::report::{Outcome, Report};
+use crate::tools::{self, Tool};
+use crate::{run, smoke};
+
+/// Tests counted from what the test runners say of themselves.
+#[derive(Debug, Default)]
+struct Count {
+    passed: u64,
+    failed: u64,
+}
+
+/// Checks the tree; whether all of it holds.
+pub(crate) fn test(root: &Path, quick: bool) -> bool {
+    let mut report = Report::default();
+    let count = Mutex::new(Count::default());
+    report.step("format", || format(root));
+    report.step("clippy", || clippy(root));
+    report.step("build the programs", || {
+        run::run(&mut run::cargo(root, &["build", "--workspace", "--bins", "--locked"])).into()
+    });
+    report.step("tests", || tests(root, &count));
+    if !quick {
+        report.step("doc tests", || {
+            counted(&mut run::cargo(root, &["test", "--doc", "--workspace", "--locked"]), &count)
+        });
+        report.step("fuzz corpus replay", || fuzz_replay(root, &count));
+        report.step("docs", || docs(root));
+        report.step("dependencies", || dependencies(root));
+        report.step("simulator smoke", || smoke::smoke(root).into());
+    }
+    let good = report.finish();
+    match count.lock() {
+        Ok(count) if count.passed > 0 || count.failed > 0 => {
+            println!("tests: {} passed, {} failed", count.passed, count.failed);
+        }
+        Ok(_) | Err(_) => println!("tests: none ran"),
+    }
+    good
+}
+
+fn format(root: &Path) -> Outcome {
+    if !tools::component(root, "fmt", "rustfmt") {
+        return Outcome::Skipped("there is no rustfmt".to_owned());
+    }
+    let mut result = run::run(&mut run::cargo(root, &["fmt", "--all", "--check"]));
+    for manifest in ["tests/nostd/Cargo.toml", "fuzz/Cargo.toml"] {
+        if root.join(manifest).exists() {
+            let args = ["fmt", "--manifest-path", manifest, "--check"];
+            result = result.and(run::run(&mut run::cargo(root, &args)));
+        }
+    }
+    result.into()
+}
+
+fn clippy(root: &Path) -> Outcome {
+    if !tools::component(root, "clippy", "clippy") {
+        return Outcome::Skipped("there is no clippy".to_owned());
+    }
+    let args = ["clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"];
+    run::run(&mut run::cargo(root, &args)).into()
+}
+
+fn docs(root: &Path) -> Outcome {
+    let mut command = run::cargo(root, &["doc", "--workspace", "--no-deps", "--locked"]);
+    run::run(command.env("RUSTDOCFLAGS", "-D warnings")).into()
+}
+
+/// All tests but the doc tests; the process tests find the program where the step before has put it.
+fn tests(root: &Path, count: &Mutex<Count>) -> Outcome {
+    let mut command = if let Some(nextest) = tools::find_or_install(root, "nextest", &[]) {
+        nextest.command(root, &["run", "--workspace", "--locked", "--no-fail-fast"])
+    } else {
+        println!("doing without cargo-nextest: `cargo test`");
+        run::cargo(root, &["test", "--workspace", "--all-targets", "--locked", "--no-fail-fast"])
+    };
+    let program = run::target_dir(root).join("debug").join(format!("unamed{}", std::env::consts::EXE_SUFFIX));
+    if program.exists() {
+        command.env("UNAMED_BIN", program);
+    }
+    counted(&mut command, count)
+}
+
+fn fuzz_replay(root: &Path, count: &Mutex<Count>) -> Outcome {
+    let manifest = "fuzz/Cargo.toml";
+    if !root.join(manifest).exists() {
+        return Outcome::Skipped(format!("there is no {manifest}"));
+    }
+    let mut command =
+        run::cargo(root, &["test", "--manifest-path", manifest, "--lib", "--tests", "--locked"]);
+    counted(command.env("CARGO_TARGET_DIR", run::target_dir(root).join("fuzz")), count)
+}
+
+fn dependencies(root: &Path) -> Outcome {
+    // Without default features it does without git and the network: advisories are not checked here.
+    let Some(deny) = tools::find_or_install(root, "deny", &["--no-default-features"]) else {
+        return Outcome::Skipped("there is no cargo-deny".to_owned());
+    };
+    // cargo-deny looks at the dependencies of all platforms, and hence needs sources that a build here does not.
+    if let Err(why) = run::run(&mut run::cargo(root, &["fetch", "--locked"])) {
+        return Outcome::Skipped(format!("sources of other platforms cannot be had ({why})"));
+    }
+    let all = run::run(&mut deny_check(&deny, root, &[], &["bans", "licenses", "sources"]));
+    let core = ["--manifest-path", "protocol/Cargo.toml", "--config", "protocol/deny.toml"];
+    all.and(run::run(&mut deny_check(&deny, root, &core, &["bans"]))).into()
+}
+
+fn deny_check(deny: &Tool, root: &Path, before: &[&str], after: &[&str]) -> Command {
+    let mut command = deny.command(root, &["--offline", "--locked"]);
+    command.args(before).arg("check").args(after);
+    command
+}
+
+/// Runs tests and adds what the runner says of them to `count`.
+fn counted(command: &mut Command, count: &Mutex<Count>) -> Outcome {
+    let look = |line: &str| {
+        if let (Some((passed, failed)), Ok(mut count)) = (summary(line), count.lock()) {
+            count.passed = count.passed.saturating_add(passed);
+            count.failed = count.failed.saturating_add(failed);
+        }
+    };
+    run::run_and_look(command, look).into()
+}
+
+/// Tests passed and failed, from the last line of nextest (`Summary [1.2s] 3 tests run: 2 passed, 1 failed, …`) or of a
+/// test binary (`test result: ok. 2 passed; 0 failed; …`).
+fn summary(line: &str) -> Option<(u64, u64)> {
+    let line = line.trim_start();
+    let counts = line.strip_prefix("test result:").or_else(|| {
+        line.strip_prefix("Summary [").and_then(|rest| rest.split_once(" run: ")).map(|(_, counts)| counts)
+    })?;
+    let before = |word: &str| {
+        let words: Vec<&str> = counts.split([' ', ',', ';', '.']).filter(|word| !word.is_empty()).collect();
+        words.windows(2).filter(|pair| pair.get(1) == Some(&word)).find_map(|pair| pair.first()?.parse().ok())
+    };
+    let failed = [before("failed"), before("timed")].into_iter().flatten().fold(0, u64::saturating_add);
+    Some((before("passed").unwrap_or(0), failed))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::summary;
+
+    #[test]
+    fn summaries_of_both_runners_are_read() {
+        let table = [
+            ("     Summary [   1.2s] 3 tests run: 3 passed (1 slow), 0 skipped", Some((3, 0))),
+            ("     Summary [   1.2s] 3 tests run: 1 passed, 1 failed, 1 timed out, 2 skipped", Some((1, 2))),
+            ("     Summary [   1.2s] 3/7 tests run: 2 passed, 1 failed, 0 skipped", Some((2, 1))),
+            ("test result: ok. 12 passed; 0 failed; 0 ignored; 0 measured", Some((12, 0))),
+            ("test result: FAILED. 1 passed; 2 failed; 0 ignored; 0 measured", Some((1, 2))),
+            ("running 3 tests", None),
+        ];
+        for (line, expected) in table {
+            assert_eq!(summary(line), expected, "{line}");
+        }
+    }
+}
