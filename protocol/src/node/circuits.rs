@@ -50,7 +50,7 @@ pub(super) struct RelayEnd {
     /// Bytes handed to the other side's link and not yet granted again.
     owed: usize,
     /// This side is closed; the other one follows when the queue is empty.
-    closing: Option<u8>,
+    pub(super) closing: Option<u8>,
 }
 
 /// What a token of a queued message stands for.

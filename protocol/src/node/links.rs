@@ -479,7 +479,7 @@ impl Node {
 
     /// Closes the newest link that is kept for no reason, so that a client's room link is not refused for its sake.
     fn make_way(&mut self, peer: &Peer, now: Instant) -> bool {
-        if self.is_service() || self.shutting_down || !(peer.service || self.is_fellow(peer.id)) {
+        if self.is_service() || self.farewell.is_some() || !(peer.service || self.is_fellow(peer.id)) {
             return false;
         }
         let idle = |(_, link): &(LinkId, &Link)| {
