@@ -94,6 +94,10 @@ impl Link {
         }
     }
 
+    pub(super) fn is_circuit(&self) -> bool {
+        self.carrier_kind() == Carrier::Circuit
+    }
+
     pub(super) fn carrier_kind(&self) -> Carrier {
         match self.carrier {
             LinkCarrier::WebSocket => Carrier::WebSocket,
@@ -118,7 +122,7 @@ impl Node {
 
     /// Dials a service address unless it is linked, being dialled, or forbidden.
     pub(super) fn dial(&mut self, address: &Address, purpose: DialFor, now: Instant) -> Option<LinkId> {
-        if self.shutting_down || !self.started || self.is_own_address(address) {
+        if self.farewell.is_some() || !self.started || self.is_own_address(address) {
             return None;
         }
         if let Some(peer) = address.peer
@@ -157,7 +161,7 @@ impl Node {
     }
 
     pub(super) fn accept_link(&mut self, _origin: Origin, now: Instant) -> Result<LinkId, LinkLimit> {
-        if self.shutting_down {
+        if self.farewell.is_some() {
             return Err(LinkLimit::ShuttingDown);
         }
         let pending =
@@ -450,7 +454,7 @@ impl Node {
 
     /// Why an established link is refused, if it is.
     fn admission(&self, link: &Link, peer: &Peer) -> Option<CloseReason> {
-        if self.shutting_down {
+        if self.farewell.is_some() {
             return Some(CloseReason::Shutdown);
         }
         let config = &self.config.link;
@@ -479,7 +483,7 @@ impl Node {
 
     /// Closes the newest link that is kept for no reason, so that a client's room link is not refused for its sake.
     fn make_way(&mut self, peer: &Peer, now: Instant) -> bool {
-        if self.is_service() || self.shutting_down || !(peer.service || self.is_fellow(peer.id)) {
+        if self.is_service() || self.farewell.is_some() || !(peer.service || self.is_fellow(peer.id)) {
             return false;
         }
         let idle = |(_, link): &(LinkId, &Link)| {
@@ -659,8 +663,11 @@ impl Node {
                 self.pump(id, now);
                 self.after_pump(id, now);
             }
-            let Some(id) = self.overflowed.pop_first() else { return };
-            self.fail_link(id, CloseReason::SlowReader, now);
+            match self.overflowed.pop_first() {
+                Some(id) => self.fail_link(id, CloseReason::SlowReader, now),
+                None if self.shutdown_progress(now) => {}
+                None => return,
+            }
         }
     }
 

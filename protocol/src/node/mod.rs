@@ -93,7 +93,7 @@ pub struct Node {
 
     /// Whether the first save was answered: nothing is dialled or published before.
     started: bool,
-    shutting_down: bool,
+    farewell: Option<life::Farewell>,
     ready: bool,
     saving: Option<SaveId>,
     /// What the last run saved; restored once the operator's addresses are known.
@@ -187,7 +187,7 @@ impl Node {
             outbox: VecDeque::new(),
             metrics: Metrics::new(),
             started: false,
-            shutting_down: false,
+            farewell: None,
             ready: false,
             saving: None,
             next_save: 0,

@@ -409,7 +409,7 @@ impl Node {
 
     /// Dials a lost contact, or a bootstrap that is not linked.
     pub(super) fn heal(&mut self, now: Instant) {
-        if !self.started || self.shutting_down {
+        if !self.started || self.farewell.is_some() {
             return;
         }
         let offline = self.table.links().len() == 0;

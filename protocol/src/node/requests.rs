@@ -282,7 +282,8 @@ impl Node {
             (Task::Homes { .. }, _) => self.homes_unanswered(now),
             (Task::SelfLookup, _) => self.looked_up = true,
             (Task::BucketRefresh, _) => {}
-            (Task::Withdraw, _) => self.shutdown_progress(now),
+            // A shutdown that waits for it goes on when this input is done with.
+            (Task::Withdraw, _) => {}
             (Task::Find, _) => self.find_ended(answer, now),
             (Task::Publish { room }, _) => self.publish_ended(*room, &answer, now),
             (Task::Connect { room, peer }, _) => self.connect_ended(*room, *peer, &answer, now),
