@@ -33,7 +33,6 @@ async fn main() -> Result<(), Box<dyn Error>> {
             RoomEvent::MemberJoined { peer } => println!("{peer} joined"),
             RoomEvent::MemberLeft { peer, reason } => println!("{peer} left ({})", reason.as_str()),
             RoomEvent::MessagesLost { .. }
-            | RoomEvent::Merged { .. }
             | RoomEvent::Writable
             | RoomEvent::Full
             | RoomEvent::Lagged { .. } => println!("{event:?}"),

@@ -37,11 +37,6 @@ pub enum RoomEvent {
         /// How many.
         count: u64,
     },
-    /// Halves of the room that had formed apart have met.
-    Merged {
-        /// Members that became known by it.
-        members: usize,
-    },
     /// A message that was refused as busy would be taken.
     Writable,
     /// The room turned out to be full and was left. The last event.
@@ -159,7 +154,6 @@ impl NetworkEvent {
             | Event::Message(_)
             | Event::MessagesLost { .. }
             | Event::RoomWritable { .. }
-            | Event::RoomMerged { .. }
             | Event::FindFinished(_)
             | Event::ShutDown => return None,
         })

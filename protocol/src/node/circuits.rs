@@ -350,10 +350,10 @@ impl Node {
     }
 
     fn remove_circuit(&mut self, key: CircuitKey) {
-        if self.circuits.remove(&key).is_some() {
-            if let Some(link) = self.links.get_mut(&key.0) {
-                link.circuits = link.circuits.saturating_sub(1);
-            }
+        if self.circuits.remove(&key).is_some()
+            && let Some(link) = self.links.get_mut(&key.0)
+        {
+            link.circuits = link.circuits.saturating_sub(1);
         }
     }
 

@@ -35,12 +35,12 @@ impl Node {
         if self.dialing.contains_key(&peer) || self.connecting.contains(&peer) {
             return;
         }
-        if homes.contains(&peer) && tries == 0 {
-            if let Some(address) = self.address_of(peer) {
-                if self.dial(&address, DialFor::Room, now).is_some() {
-                    return;
-                }
-            }
+        if homes.contains(&peer)
+            && tries == 0
+            && let Some(address) = self.address_of(peer)
+            && self.dial(&address, DialFor::Room, now).is_some()
+        {
+            return;
         }
         let home = usize::try_from(tries).ok().and_then(|tries| tries.checked_rem(homes.len()));
         match home.and_then(|index| homes.get(index)).copied() {
@@ -103,11 +103,12 @@ impl Node {
                 .home_claim
                 .as_ref()
                 .and_then(|claim| self.learn_home(claim, Some(request.origin), now));
-            if !self.is_service() && origin_home == Some(request.origin) {
-                if let Some(address) = self.address_of(request.origin) {
-                    dials = self.dial(&address, DialFor::Room, now).is_some()
-                        || self.dialing.contains_key(&request.origin);
-                }
+            if !self.is_service()
+                && origin_home == Some(request.origin)
+                && let Some(address) = self.address_of(request.origin)
+            {
+                dials = self.dial(&address, DialFor::Room, now).is_some()
+                    || self.dialing.contains_key(&request.origin);
             }
             if self.peers.contains_key(&request.origin) {
                 dials = true;

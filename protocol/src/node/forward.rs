@@ -42,10 +42,10 @@ impl Seen {
             return false;
         }
         self.order.push_back(pair);
-        if self.order.len() > self.most {
-            if let Some(oldest) = self.order.pop_front() {
-                self.pairs.remove(&oldest);
-            }
+        if self.order.len() > self.most
+            && let Some(oldest) = self.order.pop_front()
+        {
+            self.pairs.remove(&oldest);
         }
         true
     }
@@ -136,10 +136,11 @@ impl Node {
                 || packet.exclude.contains(peer)
                 || packet.route.contains(peer)
         };
-        if let Some(target) = packet.target {
-            if self.peers.contains_key(&target) && !unfit(target) {
-                return Some(target);
-            }
+        if let Some(target) = packet.target
+            && self.peers.contains_key(&target)
+            && !unfit(target)
+        {
+            return Some(target);
         }
         if !self.is_service() {
             let pick = |skip_avoided: bool| {

@@ -42,14 +42,13 @@ impl Node {
             }
         }
         for (id, link) in &self.links {
-            if link.is_open() && !link.peer.as_ref().is_some_and(|peer| self.peers.get(&peer.id) == Some(id))
-            {
+            if link.is_open() && link.peer.as_ref().is_none_or(|peer| self.peers.get(&peer.id) != Some(id)) {
                 broken.push(format!("{id:?} is open and not in use"));
             }
-            if let LinkState::Contested(older) = link.state {
-                if !self.links.contains_key(&older) || self.timers.at(Timer::Probe(*id)).is_none() {
-                    broken.push(format!("{id:?} contests a link that is gone, or for ever"));
-                }
+            if let LinkState::Contested(older) = link.state
+                && (!self.links.contains_key(&older) || self.timers.at(Timer::Probe(*id)).is_none())
+            {
+                broken.push(format!("{id:?} contests a link that is gone, or for ever"));
             }
             let timed = match link.state {
                 LinkState::Dialing => {
@@ -133,7 +132,7 @@ impl Node {
                 broken.push(format!("{count} {what}, more than {bound}"));
             }
         }
-        for (request, _) in &self.requests {
+        for request in self.requests.keys() {
             let attempt = self.timers.at(Timer::Attempt(*request)).is_some();
             if !attempt && self.timers.at(Timer::Retry(*request)).is_none() {
                 broken.push(format!("{request:?} has no deadline"));

@@ -120,10 +120,10 @@ impl Node {
         if self.shutting_down || !self.started || self.is_own_address(address) {
             return None;
         }
-        if let Some(peer) = address.peer {
-            if peer == self.me || self.peers.contains_key(&peer) || self.dialing.contains_key(&peer) {
-                return None;
-            }
+        if let Some(peer) = address.peer
+            && (peer == self.me || self.peers.contains_key(&peer) || self.dialing.contains_key(&peer))
+        {
+            return None;
         }
         let same = |link: &Link| link.dial.as_ref().is_some_and(|(_, dialled)| dialled == address);
         if self.links.values().any(|link| same(link) && !matches!(link.state, LinkState::Draining(_))) {
@@ -479,9 +479,10 @@ impl Node {
         if !established {
             return self.fail_link(id, reason, now);
         }
-        let referrals = match reason {
-            CloseReason::Busy | CloseReason::Shutdown => self.referrals(id),
-            _ => Bounded::default(),
+        let referrals = if matches!(reason, CloseReason::Busy | CloseReason::Shutdown) {
+            self.referrals(id)
+        } else {
+            Bounded::default()
         };
         self.send(id, &Message::Goodbye(Goodbye { reason: reason as u8, referrals }), now);
         if was_open {
@@ -674,16 +675,15 @@ impl Node {
         for claim in goodbye.referrals.iter() {
             learned.extend(self.learn_home(claim, peer, now));
         }
-        match reason {
-            CloseReason::IdentityInUse => self.emit(Event::IdentityInUse),
-            CloseReason::Busy => self.refused_busy(peer, &learned, now),
-            _ => {}
+        if reason == CloseReason::IdentityInUse {
+            self.emit(Event::IdentityInUse);
         }
-        if matches!(reason, CloseReason::Shutdown) {
-            if let Some(peer) = peer {
-                self.overlay_left(peer);
-                self.members_said_goodbye(peer, now);
-            }
+        if reason == CloseReason::Busy {
+            self.refused_busy(peer, &learned, now);
+        }
+        if let (CloseReason::Shutdown, Some(peer)) = (reason, peer) {
+            self.overlay_left(peer);
+            self.members_said_goodbye(peer, now);
         }
         self.fail_link(id, reason, now);
     }

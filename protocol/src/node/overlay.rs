@@ -104,10 +104,10 @@ impl Node {
             self.table.links().map(|contact| contact.peer).filter(|peer| !peers.contains(peer)).collect();
         for _ in 0..HELLO_OTHERS.min(others.len()) {
             let draw = self.random.choices.next_u32() as usize;
-            if let Some(peer) = draw.checked_rem(others.len()).and_then(|index| others.get(index)) {
-                if !peers.contains(peer) {
-                    peers.push(*peer);
-                }
+            if let Some(peer) = draw.checked_rem(others.len()).and_then(|index| others.get(index))
+                && !peers.contains(peer)
+            {
+                peers.push(*peer);
             }
         }
         self.home_claims_of(peers.into_iter().filter(|peer| *peer != to))
@@ -290,10 +290,11 @@ impl Node {
     pub(super) fn handle_hello(&mut self, id: LinkId, hello: &Hello, now: Instant) {
         let Some(peer) = self.open_peer(id) else { return };
         let service = self.links.get(&id).is_some_and(Link::is_service);
-        if let Some(home) = &hello.home {
-            if service && self.learn_home(home, Some(peer), now) != Some(peer) {
-                self.metrics.count(Counter::ClaimsInvalid);
-            }
+        if let Some(home) = &hello.home
+            && service
+            && self.learn_home(home, Some(peer), now) != Some(peer)
+        {
+            self.metrics.count(Counter::ClaimsInvalid);
         }
         for neighbour in hello.neighbours.iter() {
             self.learn_home(neighbour, Some(peer), now);

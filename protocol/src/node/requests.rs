@@ -218,10 +218,11 @@ impl Node {
     fn said_no(&mut self, id: RequestId, terminal: Option<PeerId>, now: Instant) {
         let me = self.me;
         let Some(request) = self.requests.get_mut(&id) else { return };
-        if let Some(terminal) = terminal.filter(|peer| *peer != me) {
-            if request.exclude.len() < EXCLUDE_MAX && !request.exclude.contains(&terminal) {
-                request.exclude.push(terminal);
-            }
+        if let Some(terminal) = terminal.filter(|peer| *peer != me)
+            && request.exclude.len() < EXCLUDE_MAX
+            && !request.exclude.contains(&terminal)
+        {
+            request.exclude.push(terminal);
         }
         let pause = self.config.routing.retry_backoff.get(usize::from(request.attempt)).copied();
         self.retry_or_fail(id, pause.unwrap_or(Duration::ZERO), now);

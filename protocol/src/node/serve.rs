@@ -36,11 +36,12 @@ impl Node {
         let asker = packet.route.get(0);
         let most = self.config.routing.claims_per_answer;
         let mut claims = self.store.answer(room, 0, Asker { exclude: asker, known: &[] }, most, now);
-        if let Some(own) = self.own_claim(room) {
-            if asker != Some(self.me) && !claims.contains(&own) {
-                claims.truncate(most.saturating_sub(1));
-                claims.push(own);
-            }
+        if let Some(own) = self.own_claim(room)
+            && asker != Some(self.me)
+            && !claims.contains(&own)
+        {
+            claims.truncate(most.saturating_sub(1));
+            claims.push(own);
         }
         claims
     }
@@ -179,11 +180,12 @@ impl Node {
     pub(super) fn add_home_claim(&mut self, reply: &mut Reply, from: PeerId) {
         let is_target = reply.route.iter().next_back() == Some(from);
         let Some(own) = self.own_home.as_ref().filter(|_| is_target) else { return };
-        if let Ok(mut answer) = decode_body::<ConnectAnswer>(&reply.payload) {
-            if answer.home.is_none() && !answer.reply.is_empty() {
-                answer.home = Some(own.bytes().clone());
-                reply.payload = Bytes::from(encode_body(&answer));
-            }
+        if let Ok(mut answer) = decode_body::<ConnectAnswer>(&reply.payload)
+            && answer.home.is_none()
+            && !answer.reply.is_empty()
+        {
+            answer.home = Some(own.bytes().clone());
+            reply.payload = Bytes::from(encode_body(&answer));
         }
     }
 

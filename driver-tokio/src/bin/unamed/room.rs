@@ -238,7 +238,7 @@ impl<'a> Talk<'a> {
                 self.output.line(&Line::MessagesLost { from: from.to_string(), count })
             }
             RoomEvent::Lagged { missed } => self.output.line(&Line::Lagged { missed }),
-            RoomEvent::Merged { .. } | RoomEvent::Writable => Ok(()),
+            RoomEvent::Writable => Ok(()),
             RoomEvent::Full => {
                 return Err(Failure::other(format!("room {:?}: the room is full", self.args.name)));
             }

@@ -290,7 +290,7 @@ fn payloads_are_checked_at_both_ends() {
             assert_eq!(events, closed(reason), "{name} as {role:?}");
         }
         let mut payload = Forger::payload(role);
-        let extension = Extension { tag: 7, value: vec![1, 2] };
+        let extension = Extension { tag: 7, value: vec![1, 2].into() };
         payload.extensions = Bounded::truncated([extension.clone()]);
         let mut session = session(config(session_role, own));
         let events = Forger::new(role).meet(&mut session, &postcard::to_allocvec(&payload).unwrap());
