@@ -313,7 +313,12 @@ impl Node {
                     }
                 }
                 SessionEvent::DataDropped { tokens, .. } => self.data_dropped(&tokens, now),
-                SessionEvent::Closed(reason) => self.fail_link(id, reason, now),
+                SessionEvent::Closed(reason) => {
+                    if reason == CloseReason::IdentityInUse {
+                        self.emit(Event::IdentityInUse);
+                    }
+                    self.fail_link(id, reason, now);
+                }
             }
         }
     }
@@ -417,10 +422,15 @@ impl Node {
     fn admit_link(&mut self, id: LinkId, now: Instant) {
         let Some(link) = self.links.get(&id) else { return };
         let Some(peer) = link.peer.clone() else { return };
-        if let Some(reason) = self.admission(link, &peer) {
+        let refusal = self.admission(link, &peer);
+        if refusal.is_some() && self.make_way(&peer, now) {
+            return self.admit_link(id, now);
+        }
+        if let Some(reason) = refusal {
             self.metrics.count(Counter::LinksRefused);
             return self.drain_link(id, reason, now);
         }
+        let Some(link) = self.links.get(&id) else { return };
         let (carrier, dial) = (link.carrier_kind(), link.dial.clone());
         if let Some(link) = self.links.get_mut(&id) {
             link.state = LinkState::Open;
@@ -461,6 +471,21 @@ impl Node {
                 (self.open_links().count() >= config.overlay_hard).then_some(CloseReason::Busy)
             }
         }
+    }
+
+    /// Closes the newest link that is kept for no reason, so that a client's room link is not refused for its sake.
+    fn make_way(&mut self, peer: &Peer, now: Instant) -> bool {
+        if self.is_service() || self.shutting_down || !(peer.service || self.is_fellow(peer.id)) {
+            return false;
+        }
+        let idle = |(_, link): &(LinkId, &Link)| {
+            let lasting = link.peer.as_ref().map(|peer| self.lasting_reasons(link, peer));
+            lasting.is_some_and(LinkReasons::is_empty) && link.circuits == 0
+        };
+        let Some(id) = self.open_links().filter(idle).map(|(id, _)| id).last() else { return false };
+        self.metrics.count(Counter::LinksPruned);
+        self.drain_link(id, CloseReason::Unwanted, now);
+        true
     }
 
     /// The links in use.
@@ -553,7 +578,7 @@ impl Node {
             let address = link.dial.as_ref().map(|(_, address)| address.clone());
             self.emit(Event::LinkFailed { link: id, address: address.clone(), reason });
             if let Some(address) = address {
-                self.dial_failed(&address, now);
+                self.dial_failed(&address, reason, now);
             }
             if let (LinkCarrier::Circuit { .. }, Some(peer)) = (link.carrier, link.expected) {
                 self.connect_failed(peer, now);
@@ -690,9 +715,18 @@ impl Node {
 
     /// Why this end keeps the link.
     pub(super) fn reasons(&self, id: LinkId, now: Instant) -> LinkReasons {
+        let Some(link) = self.links.get(&id) else { return LinkReasons::default() };
+        let Some(peer) = link.peer.as_ref() else { return LinkReasons::default() };
+        let reasons = self.lasting_reasons(link, peer);
+        if now.since(link.since) < self.config.link.unwanted_grace || self.needs_any_service_link(peer) {
+            return reasons.with(LinkReason::SetUp);
+        }
+        reasons
+    }
+
+    /// The reasons without the grace of a new link.
+    fn lasting_reasons(&self, link: &Link, peer: &Peer) -> LinkReasons {
         let mut reasons = LinkReasons::default();
-        let Some(link) = self.links.get(&id) else { return reasons };
-        let Some(peer) = link.peer.as_ref() else { return reasons };
         if self.is_fellow(peer.id) {
             reasons = reasons.with(LinkReason::Room);
         }
@@ -705,15 +739,12 @@ impl Node {
         if self.config.kind == NodeKind::Service && peer.service {
             reasons.0 |= self.table.reasons(peer.id).0;
         }
-        if now.since(link.since) < self.config.link.unwanted_grace || self.needs_any_service_link(peer) {
-            reasons = reasons.with(LinkReason::SetUp);
-        }
         reasons
     }
 
     /// The last service link is never closed for want of a reason.
     fn needs_any_service_link(&self, peer: &Peer) -> bool {
-        peer.service && self.open_links().filter(|(_, link)| link.is_service()).count() <= 1
+        peer.service && self.table.links().len() <= 1
     }
 
     /// Tells the peer why this end keeps the link, if that changed.

@@ -202,9 +202,13 @@ impl Node {
     }
 
     /// A dial failed: the contact is passed over for a while.
-    pub(super) fn dial_failed(&mut self, address: &Address, now: Instant) {
+    pub(super) fn dial_failed(&mut self, address: &Address, reason: CloseReason, now: Instant) {
         let jitter = self.random.jitter.next_u64();
-        self.book.failed(address, now, jitter);
+        if reason == CloseReason::IdMismatch {
+            self.book.mismatched(address, now, jitter);
+        } else {
+            self.book.failed(address, now, jitter);
+        }
         if let Some(peer) = address.peer {
             self.pass_over(peer, now);
             if !self.is_service() {
@@ -368,7 +372,8 @@ impl Node {
         }
         self.hand_over(now);
         self.become_ready_if_due(now);
-        let ids: Vec<LinkId> = self.open_links().map(|(id, _)| id).collect();
+        let ids: Vec<LinkId> =
+            self.open_links().filter(|(_, link)| link.is_service()).map(|(id, _)| id).collect();
         for id in ids {
             self.tell_reasons(id, now);
         }
