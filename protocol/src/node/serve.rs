@@ -22,7 +22,7 @@ impl Node {
     pub(super) fn terminal(&mut self, packet: &Routed, now: Instant) {
         match packet.purpose {
             Purpose::Find => {
-                let claims = self.claims_for(packet, now);
+                let claims = self.claims_for(packet, false, now);
                 self.answer_find(packet, claims, now);
             }
             Purpose::Publish => self.serve_publish(packet, now),
@@ -33,11 +33,14 @@ impl Node {
         }
     }
 
-    /// The claims this node can answer a find with: those it holds, and its own as a member.
-    pub(super) fn claims_for(&self, packet: &Routed, now: Instant) -> Vec<Bytes> {
+    /// The claims this node can answer a find with: those it holds, and its own as a member. On the way to the root only
+    /// the present holders answer: others may still have claims, which nobody keeps fresh.
+    pub(super) fn claims_for(&self, packet: &Routed, early: bool, now: Instant) -> Vec<Bytes> {
         let room = packet.key;
         let asker = packet.route.get(0);
         let most = self.config.routing.claims_per_answer;
+        let holds = !early || self.table.ready_rank(&room, &self.home_room) < self.config.routing.replicas;
+        let most = if holds { most } else { 0 };
         let mut claims = self.store.answer(room, 0, Asker { exclude: asker, known: &[] }, most, now);
         if let Some(own) = self.own_claim(room)
             && asker != Some(self.me)
