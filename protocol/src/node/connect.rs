@@ -76,6 +76,7 @@ impl Node {
             avoid_first: Vec::new(),
             exclude: Vec::new(),
             through: None,
+            last_route: Vec::new(),
         };
         self.start_request(id, request, now);
     }
@@ -120,7 +121,7 @@ impl Node {
             origin: request.origin,
             target: self.me,
             request_hash: hash,
-            accept: member && !self.shutting_down,
+            accept: member && self.farewell.is_none(),
             home_claim: self.own_home.as_ref().map(|claim| claim.bytes().clone()),
             dials,
         });

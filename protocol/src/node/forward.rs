@@ -197,7 +197,7 @@ impl Node {
                 false
             }
             Purpose::Find if !packet.to_root => {
-                let claims = self.claims_for(packet, now);
+                let claims = self.claims_for(packet, true, now);
                 if claims.is_empty() {
                     return false;
                 }

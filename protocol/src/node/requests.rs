@@ -47,6 +47,8 @@ pub(super) struct Request {
     pub(super) exclude: Vec<PeerId>,
     /// The first hop of the first attempt, where it is prescribed.
     pub(super) through: Option<PeerId>,
+    /// The route of the last negative answer.
+    pub(super) last_route: Vec<Hop>,
 }
 
 /// How a request ended.
@@ -57,7 +59,7 @@ pub(super) struct Answer {
     pub(super) key: RoomId,
     pub(super) started: Instant,
     pub(super) attempts: u8,
-    /// The route of the answer, origin first; empty if there was none.
+    /// The route of the last answer, origin first; empty if there was none.
     pub(super) route: Vec<Hop>,
     pub(super) content: Content,
     /// The request's payload.
@@ -100,6 +102,7 @@ impl Node {
             avoid_first: Vec::new(),
             exclude: Vec::new(),
             through,
+            last_route: Vec::new(),
         };
         self.start_request(id, request, now);
         id
@@ -156,7 +159,8 @@ impl Node {
         self.hops.remove(&(id, request.attempt));
         self.timers.clear(Timer::Hop(id, request.attempt));
         if usize::from(request.attempt) >= self.config.routing.retry_backoff.len() {
-            return self.end_request(id, Vec::new(), Content::Failed, now);
+            let route = core::mem::take(&mut request.last_route);
+            return self.end_request(id, route, Content::Failed, now);
         }
         request.attempt = request.attempt.saturating_add(1);
         self.metrics.count(Counter::RequestsRetried);
@@ -208,16 +212,18 @@ impl Node {
             let current =
                 reply.attempt == request.attempt && self.timers.at(Timer::Retry(reply.request)).is_none();
             return if current {
-                self.said_no(reply.request, terminal, now)
+                let route = self.hops_of(reply);
+                self.said_no(reply.request, terminal, route, now);
             };
         }
         let route = self.hops_of(reply);
         self.end_request(reply.request, route, content, now);
     }
 
-    fn said_no(&mut self, id: RequestId, terminal: Option<PeerId>, now: Instant) {
+    fn said_no(&mut self, id: RequestId, terminal: Option<PeerId>, route: Vec<Hop>, now: Instant) {
         let me = self.me;
         let Some(request) = self.requests.get_mut(&id) else { return };
+        request.last_route = route;
         if let Some(terminal) = terminal.filter(|peer| *peer != me)
             && request.exclude.len() < EXCLUDE_MAX
             && !request.exclude.contains(&terminal)
@@ -266,6 +272,9 @@ impl Node {
                 if !core::mem::replace(&mut self.looked_up, true) {
                     self.refresh_bucket(now);
                 }
+                if let Some(first) = answer.route.get(1) {
+                    self.healed_through(first.peer, now);
+                }
             }
             (Task::BucketRefresh, Content::Nearest(nearest)) => {
                 let from = answer.route.last().map(|hop| hop.peer);
@@ -279,7 +288,8 @@ impl Node {
             (Task::Homes { .. }, _) => self.homes_unanswered(now),
             (Task::SelfLookup, _) => self.looked_up = true,
             (Task::BucketRefresh, _) => {}
-            (Task::Withdraw, _) => self.shutdown_progress(now),
+            // A shutdown that waits for it goes on when this input is done with.
+            (Task::Withdraw, _) => {}
             (Task::Find, _) => self.find_ended(answer, now),
             (Task::Publish { room }, _) => self.publish_ended(*room, &answer, now),
             (Task::Connect { room, peer }, _) => self.connect_ended(*room, *peer, &answer, now),

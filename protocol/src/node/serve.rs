@@ -9,17 +9,20 @@ use super::metrics::Counter;
 use crate::routing::key::{home_id, replica_key};
 use crate::routing::store::{Asker, Buried, Copies, Item, Put, Tombstone as Buriable};
 use crate::wire::message::{
-    ConnectAnswer, FindAnswer, NearestAnswer, Notify, Publish, PublishAnswer, Purpose, Withdraw,
+    ConnectAnswer, FindAnswer, NearestAnswer, Notify, Publish, PublishAnswer, Purpose, Replicate, Withdraw,
 };
 use crate::wire::{Bounded, Claim, Message, PeerIds, Reply, Routed, Tombstone, decode_body, encode_body};
 use crate::{Instant, PeerId, RoomId};
+
+/// Claims, and tombstones, in one message.
+const COPIES_AT_ONCE: usize = 32;
 
 impl Node {
     /// A packet ends here: no strictly nearer contact is linked, or this node is meant.
     pub(super) fn terminal(&mut self, packet: &Routed, now: Instant) {
         match packet.purpose {
             Purpose::Find => {
-                let claims = self.claims_for(packet, now);
+                let claims = self.claims_for(packet, false, now);
                 self.answer_find(packet, claims, now);
             }
             Purpose::Publish => self.serve_publish(packet, now),
@@ -30,11 +33,14 @@ impl Node {
         }
     }
 
-    /// The claims this node can answer a find with: those it holds, and its own as a member.
-    pub(super) fn claims_for(&self, packet: &Routed, now: Instant) -> Vec<Bytes> {
+    /// The claims this node can answer a find with: those it holds, and its own as a member. On the way to the root only
+    /// the present holders answer: others may still have claims, which nobody keeps fresh.
+    pub(super) fn claims_for(&self, packet: &Routed, early: bool, now: Instant) -> Vec<Bytes> {
         let room = packet.key;
         let asker = packet.route.get(0);
         let most = self.config.routing.claims_per_answer;
+        let holds = !early || self.table.ready_rank(&room, &self.home_room) < self.config.routing.replicas;
+        let most = if holds { most } else { 0 };
         let mut claims = self.store.answer(room, 0, Asker { exclude: asker, known: &[] }, most, now);
         if let Some(own) = self.own_claim(room)
             && asker != Some(self.me)
@@ -286,10 +292,17 @@ impl Node {
             return;
         }
         self.metrics.add(Counter::ClaimsReplicated, claims.len() as u64);
-        let message = Message::Replicate(crate::wire::message::Replicate {
-            claims: Bounded::truncated(claims),
-            tombstones: Bounded::truncated(tombstones),
-        });
-        self.send_to(holder, &message, now);
+        self.send_copies(holder, Copies { claims, tombstones }, now);
+    }
+
+    /// Sends copies in as many messages as they need.
+    pub(super) fn send_copies(&mut self, holder: PeerId, copies: Copies, now: Instant) {
+        let Copies { mut claims, mut tombstones } = copies;
+        while !claims.is_empty() || !tombstones.is_empty() {
+            let first =
+                |items: &mut Vec<Bytes>| Bounded::truncated(items.drain(..items.len().min(COPIES_AT_ONCE)));
+            let message = Replicate { claims: first(&mut claims), tombstones: first(&mut tombstones) };
+            self.send_to(holder, &Message::Replicate(message), now);
+        }
     }
 }
