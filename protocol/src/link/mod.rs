@@ -26,7 +26,7 @@
 //! **Misbehaviour is an outcome.** Whatever the peer sends leads to [`SessionEvent::Closed`] at worst. After that the
 //! session ignores what arrives, but control messages may still be queued and polled, so that a goodbye can follow.
 //!
-//! `docs/protocol-frames.md` has the bytes.
+//! `docs/protocol.md` has the bytes.
 
 mod fragment;
 mod frame;
