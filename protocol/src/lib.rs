@@ -165,6 +165,7 @@ pub mod crypto;
 mod id;
 mod identity;
 pub mod link;
+mod lookup;
 mod network;
 mod node;
 mod room_key;

@@ -1,6 +1,6 @@
 //! Routed packets on their way: hop by hop towards a key, acknowledged, and back along the recorded route.
 
-use alloc::collections::{BTreeSet, VecDeque};
+use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 
 use bytes::Bytes;
@@ -9,6 +9,7 @@ use super::Node;
 use super::clock::Timer;
 use super::metrics::Counter;
 use crate::link::Class;
+use crate::lookup::{KeyedHasher, LookupSet};
 use crate::wire::message::{HopAck, Purpose};
 use crate::wire::{Message, PeerIds, Reply, Routed, RttsMs};
 use crate::{Duration, Instant, LinkId, PeerId, RequestId};
@@ -27,13 +28,13 @@ pub(super) struct PendingHop {
 #[derive(Clone, Debug)]
 pub(super) struct Seen {
     most: usize,
-    pairs: BTreeSet<(RequestId, u8)>,
+    pairs: LookupSet<(RequestId, u8)>,
     order: VecDeque<(RequestId, u8)>,
 }
 
 impl Seen {
-    pub(super) const fn new(most: usize) -> Self {
-        Self { most, pairs: BTreeSet::new(), order: VecDeque::new() }
+    pub(super) const fn new(most: usize, hasher: KeyedHasher) -> Self {
+        Self { most, pairs: LookupSet::new(hasher), order: VecDeque::new() }
     }
 
     /// Takes note of a pair; `false` if it was there.
@@ -42,6 +43,7 @@ impl Seen {
             return false;
         }
         self.order.push_back(pair);
+        debug_assert_eq!(self.order.len(), self.pairs.len(), "each pair stands in the order once");
         if self.order.len() > self.most
             && let Some(oldest) = self.order.pop_front()
         {

@@ -24,6 +24,7 @@ use bytes::Bytes;
 use rand_core::Rng as _;
 
 use crate::crypto::Crypto;
+use crate::lookup::KeyedHasher;
 use crate::routing::book::Book;
 use crate::routing::store::Store;
 use crate::routing::table::Table;
@@ -172,6 +173,7 @@ impl Node {
             book.allow(address.class());
         }
         let salt = random.choices.next_u64();
+        let hasher = KeyedHasher::new((random.choices.next_u64(), random.choices.next_u64()));
         let mut node = Self {
             me,
             instance,
@@ -215,7 +217,7 @@ impl Node {
             homes_asked: None,
             requests: BTreeMap::new(),
             hops: BTreeMap::new(),
-            seen: Seen::new(config.routing.seen_max),
+            seen: Seen::new(config.routing.seen_max, hasher),
             store: Store::new(life::store_limits(&config, salt)),
             holders: BTreeMap::new(),
             notify: BTreeMap::new(),
