@@ -211,10 +211,11 @@ impl Node {
         if self.is_negative(&content, reply.request) {
             let current =
                 reply.attempt == request.attempt && self.timers.at(Timer::Retry(reply.request)).is_none();
-            return if current {
+            if current {
                 let route = self.hops_of(reply);
                 self.said_no(reply.request, terminal, route, now);
-            };
+            }
+            return;
         }
         let route = self.hops_of(reply);
         self.end_request(reply.request, route, content, now);
