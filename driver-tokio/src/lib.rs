@@ -66,3 +66,8 @@ pub use unamed_protocol::{
     NetworkId, NetworkIdError, NodeKind, PeerId, PeerIdError, RoomError, RoomId, RoomKey, RoomNameError,
     RoomView, RoutingView,
 };
+
+/// The README's example compiles.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+struct Readme;
