@@ -543,6 +543,7 @@ impl Driver {
     }
 
     fn event(&mut self, event: Event, now: Instant) {
+        tracing::trace!(?event);
         match event {
             Event::RoomJoined { room, outcome } => self.joined(room, outcome, now),
             Event::RoomLeft { room, reason } => self.room_left(room, reason),

@@ -8,8 +8,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use unamed_protocol::crypto::sha256;
 use unamed_protocol::{
-    Event, FindReport, Hop, Instant, JoinOutcome, Message, MessageId, NodeKind, PeerId, RequestId, RoomId,
-    RoomKey,
+    Event, FindReport, Hop, Instant, JoinOutcome, Message, MessageId, Node, NodeKind, PeerId, RequestId,
+    RoomId, RoomKey,
 };
 
 use crate::report::{FindFigures, LinkFigures, MessageFigures, Samples};
@@ -508,14 +508,22 @@ impl Oracle {
             });
             if let Some((one, other)) = apart {
                 split += 1;
-                self.detail(Detail::Room, || {
+                let links = |node| {
+                    let count = sim.node(node).map_or(0, |running: &Node| running.links().len());
+                    let rooms = self.rooms_of(node);
+                    let fellows: BTreeSet<NodeIndex> = rooms
+                        .iter()
+                        .flat_map(|room| self.rooms[room.0 as usize].members.iter().copied())
+                        .collect();
                     format!(
-                        "room {index} of {} is split: nodes {} and {} do not see each other",
-                        views.len(),
-                        one.0,
-                        other.0
+                        "node {} ({count} links, {} fellow members in {} rooms)",
+                        node.0,
+                        fellows.len() - 1,
+                        rooms.len()
                     )
-                });
+                };
+                let text = format!("{} and {} do not see each other", links(one), links(other));
+                self.detail(Detail::Room, || format!("room {index} of {} is split: {text}", views.len()));
             }
         }
         split

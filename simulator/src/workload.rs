@@ -28,6 +28,8 @@ const CLIENT_STARTS: (u64, u64) = (10, 30);
 const JOINS: (u64, u64) = (30, 60);
 const MEASURED_FROM: u64 = 75;
 const QUIET: u64 = 30;
+/// Links that a client has beside its homes and fellow members: service nodes that relay, links being replaced.
+const SPARE_LINKS: usize = 4;
 
 /// The standard scenario.
 #[derive(Clone, Debug)]
@@ -267,12 +269,18 @@ impl<'a> Run<'a> {
     }
 
     /// Rooms of 2 to 10 members with P(k) proportional to 1/k, drawn without repetition within a room.
+    ///
+    /// Rooms are full meshes, so a client has a link to each fellow member besides its homes and the service nodes that
+    /// relay for it: whoever has no budget left for that is not drawn.
     fn plan_memberships(&mut self) -> Vec<(NodeIndex, RoomIndex)> {
         let mut rng = Rng::new(self.workload.seed, "rooms");
         let sizes: Vec<f64> = zipf(10).iter().skip(1).map(|sum| sum - 1.0).collect();
         let mut joined = vec![0_usize; self.sim.node_count()];
         let joined_max =
             self.sim.config().client.rooms.joined_max.min(self.sim.config().service.rooms.joined_max);
+        let client = &self.sim.config().client;
+        let budget = client.link.overlay_hard.saturating_sub(client.routing.homes + SPARE_LINKS);
+        let mut fellows = vec![0_usize; self.sim.node_count()];
         let mut memberships = Vec::new();
         for room in (0..self.workload.rooms as u32).map(RoomIndex) {
             let size = 2 + rng.weighted(&sizes);
@@ -287,8 +295,10 @@ impl<'a> Run<'a> {
                 if let Some(&node) = rng.pick(from)
                     && !members.contains(&node)
                     && joined[node.0 as usize] < joined_max
+                    && fellows[node.0 as usize] + size - 1 <= budget
                 {
                     joined[node.0 as usize] += 1;
+                    fellows[node.0 as usize] += size - 1;
                     members.push(node);
                 }
             }

@@ -51,7 +51,7 @@ fn wrong_usage_ends_with_2_and_names_the_flag() {
         (&["room", "demo", "--bootstrap", "ws://127.0.0.1"], "--bootstrap"),
         (&["room", "demo", "--bootstrap", "/ip4/127.0.0.1/tcp/0/ws"], "--bootstrap"),
         (&["room", "demo", "--bootstrap", NOWHERE, "--to", "12D3KooWnobody"], "--to"),
-        (&["room", "demo", "--bootstrap", NOWHERE, "--wait", "-1"], "--wait"),
+        (&["room", "demo", "--bootstrap", NOWHERE, "--wait=-1"], "--wait"),
         (&["room", "demo", "--bootstrap", NOWHERE, "--network", &long], "--network"),
         (&["room", " ab ", "--bootstrap", NOWHERE], "name"),
     ];

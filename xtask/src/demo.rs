@@ -34,7 +34,7 @@ impl From<String> for Stop {
 pub(crate) fn demo(root: &Path, once: bool) -> bool {
     println!("Building unamed …");
     if let Err(why) =
-        run::run(&mut run::cargo(root, &["build", "--quiet", "-p", "unamed-tokio", "--bin", "unamed"]))
+        run::run(&mut run::cargo(root, &["build", "--locked", "-p", "unamed-tokio", "--bin", "unamed"]))
     {
         eprintln!("demo: {why}");
         return false;

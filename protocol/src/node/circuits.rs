@@ -50,7 +50,7 @@ pub(super) struct RelayEnd {
     /// Bytes handed to the other side's link and not yet granted again.
     owed: usize,
     /// This side is closed; the other one follows when the queue is empty.
-    closing: Option<u8>,
+    pub(super) closing: Option<u8>,
 }
 
 /// What a token of a queued message stands for.
@@ -136,7 +136,7 @@ impl Node {
     /// This node is the target.
     fn accept_circuit(&mut self, key: CircuitKey, open: &CircuitOpen, now: Instant) {
         let full = self.links.len() >= self.config.link.links_max;
-        if self.shutting_down || full || open.origin == self.me || !self.rooms.contains_key(&open.room) {
+        if self.farewell.is_some() || full || open.origin == self.me || !self.rooms.contains_key(&open.room) {
             return self.refuse_circuit(key, CloseReason::RelayRefused, now);
         }
         let id = self.mint_link();
@@ -166,7 +166,7 @@ impl Node {
         // A client names itself; further relays rely on the first one.
         let forged = self.links.get(&key.0).is_some_and(|link| !link.is_service())
             && self.open_peer(key.0) != Some(open.origin);
-        if !self.is_service() || full || forged || self.shutting_down {
+        if !self.is_service() || full || forged || self.farewell.is_some() {
             return self.refuse_circuit(key, CloseReason::RelayRefused, now);
         }
         let onward = self.furthest_linked(&open.route).filter(|(via, _)| *via != key.0);
@@ -362,6 +362,14 @@ impl Node {
         let over: Vec<(CircuitKey, CircuitEnd)> =
             self.circuits.range((gone, 0)..=(gone, u32::MAX)).map(|(key, end)| (*key, end.clone())).collect();
         for (key, end) in over {
+            if let Some(CircuitEnd::Relay(end)) = self.circuits.get_mut(&key)
+                && !end.queue.is_empty()
+                && self.links.contains_key(&end.other.0)
+            {
+                // What came before the end is still owed to the other side: it goes as its credit comes, or with its link.
+                end.closing.get_or_insert(CloseReason::RelayLost as u8);
+                continue;
+            }
             self.remove_circuit(key);
             match end {
                 CircuitEnd::Endpoint { link, .. } => self.forget_link(link, CloseReason::RelayLost, now),

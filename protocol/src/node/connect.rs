@@ -120,7 +120,7 @@ impl Node {
             origin: request.origin,
             target: self.me,
             request_hash: hash,
-            accept: member && !self.shutting_down,
+            accept: member && self.farewell.is_none(),
             home_claim: self.own_home.as_ref().map(|claim| claim.bytes().clone()),
             dials,
         });

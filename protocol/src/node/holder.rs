@@ -7,7 +7,6 @@ use super::Node;
 use super::clock::Timer;
 use super::metrics::Counter;
 use crate::routing::key::replica_key;
-use crate::routing::store::Copies;
 use crate::wire::message::{Replicate, StoreDigest};
 use crate::wire::{Bounded, Message};
 use crate::{Instant, LinkId, PeerId, RoomId};
@@ -96,14 +95,8 @@ impl Node {
         if !self.is_service() || !self.links.get(&id).is_some_and(super::links::Link::is_service) {
             return;
         }
-        let Copies { claims, tombstones } = self.store.missing(digest.room, digest.replica, &digest.items);
-        if !claims.is_empty() || !tombstones.is_empty() {
-            let message = Message::Replicate(Replicate {
-                claims: Bounded::truncated(claims),
-                tombstones: Bounded::truncated(tombstones),
-            });
-            self.send_to(peer, &message, now);
-        }
+        let copies = self.store.missing(digest.room, digest.replica, &digest.items);
+        self.send_copies(peer, copies, now);
         if digest.answer && self.store.lacks(digest.room, digest.replica, &digest.items) {
             self.send_digest((digest.room, digest.replica), peer, false, now);
         }
@@ -117,5 +110,7 @@ impl Node {
         let peers = &self.peers;
         self.homes_known
             .retain(|peer, claim| peers.contains_key(peer) || claim.is_current(unix_ms, tolerance));
+        let known = &self.homes_known;
+        self.failures.retain(|peer, _| known.contains_key(peer));
     }
 }

@@ -71,7 +71,14 @@ impl Node {
 
     fn check_circuits(&self, broken: &mut Vec<String>) {
         for (key, end) in &self.circuits {
-            let over = self.links.get(&key.0).is_some_and(|link| link.carrier == LinkCarrier::WebSocket);
+            let linked = self.links.get(&key.0).is_some_and(|link| link.carrier == LinkCarrier::WebSocket);
+            // An end may outlive its link as long as what came over it is on its way to the other one.
+            let over = match end {
+                CircuitEnd::Endpoint { .. } => linked,
+                CircuitEnd::Relay(end) => {
+                    linked || (end.closing.is_some() && self.links.contains_key(&end.other.0))
+                }
+            };
             let other = match end {
                 CircuitEnd::Endpoint { link, .. } => self.links.contains_key(link),
                 CircuitEnd::Relay(end) => self.circuits.contains_key(&end.other),

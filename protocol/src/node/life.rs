@@ -8,7 +8,7 @@ use bytes::Bytes;
 use super::Node;
 use super::api::{CloseReason, Event, FindReport, Snapshot};
 use super::clock::{Timer, WallClock};
-use super::links::{DialFor, LinkState};
+use super::links::{DialFor, Link};
 use super::metrics::Counter;
 use super::requests::{Answer, Content, Task};
 use crate::routing::book::BookLimits;
@@ -22,10 +22,28 @@ use crate::{Config, Duration, Instant, LinkId, PeerId, RequestId, RoomId, SaveId
 const SWEEP: Duration = Duration::from_secs(5);
 /// Period of saves, when something changed.
 const SAVE: Duration = Duration::from_secs(60);
-/// By when a shutdown ends.
-const SHUTDOWN: Duration = Duration::from_secs(4);
-/// Time for withdrawals before links are drained.
-const FAREWELL: Duration = Duration::from_millis(500);
+/// A step of a shutdown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Farewell {
+    /// What is queued is sent.
+    Sending,
+    /// Rooms are left, claims are withdrawn.
+    Withdrawing,
+    /// Circuits are closed.
+    Circuits,
+    /// All links are closed.
+    Links,
+}
+
+impl Farewell {
+    /// By when a step ends at the latest: four seconds in all.
+    const fn timeout(self) -> Duration {
+        match self {
+            Self::Sending => Duration::from_millis(2500),
+            Self::Withdrawing | Self::Circuits | Self::Links => Duration::from_millis(500),
+        }
+    }
+}
 
 pub(super) fn book_limits(config: &Config) -> BookLimits {
     let (first, longest) = config.routing.offline_retry;
@@ -178,45 +196,71 @@ impl Node {
     }
 
     pub(super) fn start_shutdown(&mut self, now: Instant) {
-        if core::mem::replace(&mut self.shutting_down, true) {
+        if self.farewell.is_some() {
             return;
         }
-        for room in self.room_order.clone() {
-            let _ = self.leave_room(room, now);
-        }
-        self.timers.set(Timer::Shutdown, now + FAREWELL);
-        self.shutdown_progress(now);
+        self.save(now);
+        self.enter_farewell(Farewell::Sending, now);
     }
 
-    /// Once withdrawals are answered, links are drained; once links are gone, the shutdown is complete.
-    pub(super) fn shutdown_progress(&mut self, now: Instant) {
-        if !self.shutting_down {
-            return;
+    /// Goes on with a shutdown as soon as what it waits for is done. A goodbye overtakes data, and its receiver closes
+    /// the link, so each step waits until nothing is queued. Circuits go before what carries them.
+    ///
+    /// `true` if there was a step.
+    pub(super) fn shutdown_progress(&mut self, now: Instant) -> bool {
+        let Some(farewell) = self.farewell else { return false };
+        let queued =
+            |link: &Link| link.session.as_ref().is_some_and(|one| one.is_established() && !one.is_drained());
+        if self.links.values().any(queued) {
+            return false;
         }
-        let withdrawing = self.requests.values().any(|request| request.task == Task::Withdraw);
-        if !withdrawing {
-            self.drain_all(now);
-        }
-    }
-
-    /// The time for farewells, or for the whole shutdown, is over.
-    pub(super) fn shutdown_due(&mut self, now: Instant) {
-        let draining = self.links.values().all(|link| matches!(link.state, LinkState::Draining(_)));
-        if draining {
-            let ids: Vec<LinkId> = self.links.keys().copied().collect();
-            for id in ids {
-                self.drain_timeout(id, now);
+        match farewell {
+            Farewell::Sending => self.enter_farewell(Farewell::Withdrawing, now),
+            Farewell::Withdrawing if self.requests.values().any(|one| one.task == Task::Withdraw) => {
+                return false;
             }
-            self.finish_shutdown();
-        } else {
-            self.timers.set(Timer::Shutdown, now + SHUTDOWN);
-            self.drain_all(now);
+            Farewell::Withdrawing => self.enter_farewell(Farewell::Circuits, now),
+            Farewell::Circuits if self.links.values().any(Link::is_circuit) => return false,
+            Farewell::Circuits => self.enter_farewell(Farewell::Links, now),
+            Farewell::Links => return false,
+        }
+        true
+    }
+
+    /// The time for a step of the shutdown is over.
+    pub(super) fn shutdown_due(&mut self, now: Instant) {
+        match self.farewell {
+            None => {}
+            Some(Farewell::Sending) => self.enter_farewell(Farewell::Withdrawing, now),
+            Some(Farewell::Withdrawing) => self.enter_farewell(Farewell::Circuits, now),
+            Some(Farewell::Circuits) => self.enter_farewell(Farewell::Links, now),
+            Some(Farewell::Links) => {
+                let ids: Vec<LinkId> = self.links.keys().copied().collect();
+                for id in ids {
+                    self.drain_timeout(id, now);
+                }
+                self.finish_shutdown();
+            }
         }
     }
 
-    fn drain_all(&mut self, now: Instant) {
-        let ids: Vec<LinkId> = self.links.keys().copied().collect();
-        for id in ids {
+    fn enter_farewell(&mut self, farewell: Farewell, now: Instant) {
+        self.farewell = Some(farewell);
+        self.timers.set(Timer::Shutdown, now + farewell.timeout());
+        let drained: Vec<LinkId> = match farewell {
+            Farewell::Sending => Vec::new(),
+            Farewell::Withdrawing => {
+                for room in self.room_order.clone() {
+                    let _ = self.leave_room(room, now);
+                }
+                Vec::new()
+            }
+            Farewell::Circuits => {
+                self.links.iter().filter(|(_, link)| link.is_circuit()).map(|(id, _)| *id).collect()
+            }
+            Farewell::Links => self.links.keys().copied().collect(),
+        };
+        for id in drained {
             self.drain_link(id, CloseReason::Shutdown, now);
         }
         self.finish_shutdown();
@@ -224,7 +268,7 @@ impl Node {
 
     /// Announces the end once no link is left.
     pub(super) fn finish_shutdown(&mut self) {
-        if self.shutting_down && self.links.is_empty() && self.started {
+        if self.farewell == Some(Farewell::Links) && self.links.is_empty() && self.started {
             self.started = false;
             self.timers = crate::timer::Timers::new();
             self.emit(Event::ShutDown);

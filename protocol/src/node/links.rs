@@ -13,6 +13,7 @@ use super::clock::Timer;
 use super::metrics::Counter;
 use crate::crypto::Role;
 use crate::link::{Class, Outgoing, Peer, Sent, Session, SessionConfig, SessionEvent};
+use crate::routing::key::home_id;
 use crate::wire::message::{Goodbye, Reasons};
 use crate::wire::{Bounded, Message};
 use crate::{Address, Instant, LinkId, NodeKind, PeerId};
@@ -93,6 +94,10 @@ impl Link {
         }
     }
 
+    pub(super) fn is_circuit(&self) -> bool {
+        self.carrier_kind() == Carrier::Circuit
+    }
+
     pub(super) fn carrier_kind(&self) -> Carrier {
         match self.carrier {
             LinkCarrier::WebSocket => Carrier::WebSocket,
@@ -117,7 +122,7 @@ impl Node {
 
     /// Dials a service address unless it is linked, being dialled, or forbidden.
     pub(super) fn dial(&mut self, address: &Address, purpose: DialFor, now: Instant) -> Option<LinkId> {
-        if self.shutting_down || !self.started || self.is_own_address(address) {
+        if self.farewell.is_some() || !self.started || self.is_own_address(address) {
             return None;
         }
         if let Some(peer) = address.peer
@@ -156,7 +161,7 @@ impl Node {
     }
 
     pub(super) fn accept_link(&mut self, _origin: Origin, now: Instant) -> Result<LinkId, LinkLimit> {
-        if self.shutting_down {
+        if self.farewell.is_some() {
             return Err(LinkLimit::ShuttingDown);
         }
         let pending =
@@ -313,7 +318,12 @@ impl Node {
                     }
                 }
                 SessionEvent::DataDropped { tokens, .. } => self.data_dropped(&tokens, now),
-                SessionEvent::Closed(reason) => self.fail_link(id, reason, now),
+                SessionEvent::Closed(reason) => {
+                    if reason == CloseReason::IdentityInUse {
+                        self.emit(Event::IdentityInUse);
+                    }
+                    self.fail_link(id, reason, now);
+                }
             }
         }
     }
@@ -417,10 +427,15 @@ impl Node {
     fn admit_link(&mut self, id: LinkId, now: Instant) {
         let Some(link) = self.links.get(&id) else { return };
         let Some(peer) = link.peer.clone() else { return };
-        if let Some(reason) = self.admission(link, &peer) {
+        let refusal = self.admission(link, &peer);
+        if refusal.is_some() && self.make_way(&peer, now) {
+            return self.admit_link(id, now);
+        }
+        if let Some(reason) = refusal {
             self.metrics.count(Counter::LinksRefused);
             return self.drain_link(id, reason, now);
         }
+        let Some(link) = self.links.get(&id) else { return };
         let (carrier, dial) = (link.carrier_kind(), link.dial.clone());
         if let Some(link) = self.links.get_mut(&id) {
             link.state = LinkState::Open;
@@ -439,7 +454,7 @@ impl Node {
 
     /// Why an established link is refused, if it is.
     fn admission(&self, link: &Link, peer: &Peer) -> Option<CloseReason> {
-        if self.shutting_down {
+        if self.farewell.is_some() {
             return Some(CloseReason::Shutdown);
         }
         let config = &self.config.link;
@@ -447,7 +462,10 @@ impl Node {
         match (self.config.kind, peer.service) {
             (NodeKind::Service, true) => {
                 let count = overlay();
-                let near = self.table.is_leaf(peer.id);
+                // Leaf sets are not symmetric: the link counts if either end has the other among its nearest.
+                let for_peer =
+                    self.table.rank(&home_id(peer.id), &self.home_room) < self.config.routing.leaf_set;
+                let near = self.table.is_leaf(peer.id) || for_peer;
                 let full = count >= config.overlay_hard
                     || (!near && count >= config.overlay_hard.saturating_sub(16))
                     || (!near && !link.outbound && count >= config.overlay_soft);
@@ -461,6 +479,21 @@ impl Node {
                 (self.open_links().count() >= config.overlay_hard).then_some(CloseReason::Busy)
             }
         }
+    }
+
+    /// Closes the newest link that is kept for no reason, so that a client's room link is not refused for its sake.
+    fn make_way(&mut self, peer: &Peer, now: Instant) -> bool {
+        if self.is_service() || self.farewell.is_some() || !(peer.service || self.is_fellow(peer.id)) {
+            return false;
+        }
+        let idle = |(_, link): &(LinkId, &Link)| {
+            let lasting = link.peer.as_ref().map(|peer| self.lasting_reasons(link, peer));
+            lasting.is_some_and(LinkReasons::is_empty) && link.circuits == 0
+        };
+        let Some(id) = self.open_links().filter(idle).map(|(id, _)| id).last() else { return false };
+        self.metrics.count(Counter::LinksPruned);
+        self.drain_link(id, CloseReason::Unwanted, now);
+        true
     }
 
     /// The links in use.
@@ -553,7 +586,7 @@ impl Node {
             let address = link.dial.as_ref().map(|(_, address)| address.clone());
             self.emit(Event::LinkFailed { link: id, address: address.clone(), reason });
             if let Some(address) = address {
-                self.dial_failed(&address, now);
+                self.dial_failed(&address, reason, now);
             }
             if let (LinkCarrier::Circuit { .. }, Some(peer)) = (link.carrier, link.expected) {
                 self.connect_failed(peer, now);
@@ -630,8 +663,11 @@ impl Node {
                 self.pump(id, now);
                 self.after_pump(id, now);
             }
-            let Some(id) = self.overflowed.pop_first() else { return };
-            self.fail_link(id, CloseReason::SlowReader, now);
+            match self.overflowed.pop_first() {
+                Some(id) => self.fail_link(id, CloseReason::SlowReader, now),
+                None if self.shutdown_progress(now) => {}
+                None => return,
+            }
         }
     }
 
@@ -690,9 +726,18 @@ impl Node {
 
     /// Why this end keeps the link.
     pub(super) fn reasons(&self, id: LinkId, now: Instant) -> LinkReasons {
+        let Some(link) = self.links.get(&id) else { return LinkReasons::default() };
+        let Some(peer) = link.peer.as_ref() else { return LinkReasons::default() };
+        let reasons = self.lasting_reasons(link, peer);
+        if now.since(link.since) < self.config.link.unwanted_grace || self.needs_any_service_link(peer) {
+            return reasons.with(LinkReason::SetUp);
+        }
+        reasons
+    }
+
+    /// The reasons without the grace of a new link.
+    pub(super) fn lasting_reasons(&self, link: &Link, peer: &Peer) -> LinkReasons {
         let mut reasons = LinkReasons::default();
-        let Some(link) = self.links.get(&id) else { return reasons };
-        let Some(peer) = link.peer.as_ref() else { return reasons };
         if self.is_fellow(peer.id) {
             reasons = reasons.with(LinkReason::Room);
         }
@@ -705,15 +750,12 @@ impl Node {
         if self.config.kind == NodeKind::Service && peer.service {
             reasons.0 |= self.table.reasons(peer.id).0;
         }
-        if now.since(link.since) < self.config.link.unwanted_grace || self.needs_any_service_link(peer) {
-            reasons = reasons.with(LinkReason::SetUp);
-        }
         reasons
     }
 
     /// The last service link is never closed for want of a reason.
     fn needs_any_service_link(&self, peer: &Peer) -> bool {
-        peer.service && self.open_links().filter(|(_, link)| link.is_service()).count() <= 1
+        peer.service && self.table.links().len() <= 1
     }
 
     /// Tells the peer why this end keeps the link, if that changed.

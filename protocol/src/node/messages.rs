@@ -10,14 +10,16 @@ use super::api::{BroadcastError, Event, Message as Delivery, Recipients};
 use super::circuits::SendToken;
 use super::clock::Timer;
 use super::metrics::Counter;
-use crate::crypto::sha256;
+use crate::crypto::{SEAL_OVERHEAD, sha256};
 use crate::link::{Class, Outgoing, Sent};
 use crate::rooms::forward::{Duties, Forwarding, Pulls, PushSets, duties, push_hash};
 use crate::rooms::inbox::{Inbox, Outcome, Released};
 use crate::rooms::outbox::{Outbox, stream_id};
 use crate::rooms::retention::{Kept, Retention};
 use crate::rooms::{Position, STREAMS_ON_WIRE};
-use crate::wire::message::{Announce, Header, Pull, PushSet, RoomProof, StreamMark, StreamMarks, StreamNext};
+use crate::wire::message::{
+    Announce, Header, Pull, PushSet, RoomProof, SealedBody, SealedCopy, StreamMark, StreamMarks, StreamNext,
+};
 use crate::wire::{Bounded, Message, RoomMessage, decode_body, encode_body};
 use crate::{Instance, Instant, LinkId, MessageId, PeerId, RoomConfig, RoomId};
 
@@ -129,20 +131,24 @@ impl Node {
             }
             return Err(BroadcastError::Busy);
         }
-        let Some(state) = self.rooms.get_mut(&room) else { return Err(BroadcastError::NotJoined) };
+        let Some(state) = self.rooms.get(&room) else { return Err(BroadcastError::NotJoined) };
         let wanted = |peer: &PeerId| recipients.is_empty() || recipients.contains(peer);
-        let targets: Vec<(PeerId, LinkId)> = state
-            .members
-            .iter()
-            .filter(|(peer, member)| wanted(peer) && member.present)
-            .filter_map(|(peer, member)| member.link.map(|link| (*peer, link)))
-            .collect();
         let all_reached = state
             .members
             .iter()
             .all(|(peer, member)| !wanted(peer) || member.link.is_some() || member.failed);
-        let reach = if recipients.is_empty() { state.streams.reach.1 } else { push_hash(&recipients) };
+        // What cannot go to its recipients over their own links goes over the room, sealed.
+        let sealed = !all_reached && !recipients.is_empty();
+        let targets: Vec<(PeerId, LinkId)> = state
+            .members
+            .iter()
+            .filter(|(peer, member)| member.present && (sealed || wanted(peer)))
+            .filter_map(|(peer, member)| member.link.map(|link| (*peer, link)))
+            .collect();
+        let reach =
+            if recipients.is_empty() || sealed { state.streams.reach.1 } else { push_hash(&recipients) };
         let slot = state.streams.outbox.slot(&recipients);
+        let body = if sealed { self.sealed_body(room, &recipients, &payload)? } else { payload };
         let header = Bytes::from(encode_body(&Header {
             room,
             author: self.me,
@@ -151,13 +157,13 @@ impl Node {
             sequence: slot.sequence,
             recipients: Bounded::truncated(recipients.iter().copied()),
             push_set: reach,
-            body_hash: sha256(&[&payload]),
-            sealed: false,
+            body_hash: sha256(&[&body]),
+            sealed,
         }));
         let id = MessageId(sha256(&[&header]));
         let signature =
             if all_reached { Bytes::new() } else { Bytes::copy_from_slice(&self.sign("message", &header)) };
-        let message = RoomMessage { header, signature, body: payload };
+        let message = RoomMessage { header, signature, body };
         let bytes = message.header.len().saturating_add(message.body.len());
         if let Some(state) = self.rooms.get_mut(&room) {
             state.streams.outbox.sent(slot, &recipients, id, bytes, message.clone(), now);
@@ -169,6 +175,39 @@ impl Node {
         }
         self.schedule_streams(room, now);
         Ok(id)
+    }
+
+    /// A copy of the payload for each recipient, sealed to the key in its claim.
+    fn sealed_body(
+        &mut self,
+        room: RoomId,
+        recipients: &[PeerId],
+        payload: &Bytes,
+    ) -> Result<Bytes, BroadcastError> {
+        let max = self.config.link.message_bytes_max.saturating_sub(HEADER_ROOM);
+        let each = payload.len().saturating_add(SEAL_OVERHEAD).saturating_add(64);
+        if each.saturating_mul(recipients.len()) > max {
+            return Err(BroadcastError::TooLarge { max: max / recipients.len().max(1) });
+        }
+        let mut copies = Vec::with_capacity(recipients.len());
+        for to in recipients {
+            let ephemeral = self.random.key();
+            let member = self.rooms.get(&room).and_then(|state| state.members.get(to));
+            let key = member.map(|member| *member.claim.sealing_key());
+            let context = seal_context(room, self.me, *to);
+            let sealed = key.and_then(|key| self.crypto.seal(&key, &ephemeral, &context, payload));
+            let sealed = sealed.ok_or(BroadcastError::UnknownRecipient(*to))?;
+            copies.push(SealedCopy { to: *to, sealed: Bytes::from(sealed) });
+        }
+        Ok(Bytes::from(encode_body(&SealedBody { copies: Bounded::truncated(copies) })))
+    }
+
+    /// What a sealed message holds for this node.
+    fn unsealed(&self, header: &Header, body: &Bytes) -> Option<Bytes> {
+        let sealed: SealedBody = decode_body(body).ok()?;
+        let copy = sealed.copies.iter().find(|copy| copy.to == self.me)?;
+        let context = seal_context(header.room, header.author, self.me);
+        self.crypto.open(&self.sealing_secret, &context, &copy.sealed).map(Bytes::from)
     }
 
     fn checked_recipients(
@@ -348,13 +387,14 @@ impl Node {
         }
         let message_id = MessageId(sha256(&[&message.header]));
         let room = header.room;
-        let delivery = Delivery {
-            room,
-            from: header.author,
-            id: message_id,
-            directed: !header.recipients.is_empty(),
-            payload: message.body.clone(),
-        };
+        if header.sealed && !header.recipients.contains(&self.me) {
+            return self.pass_on(&header, message_id, message, peer, now);
+        }
+        let payload =
+            if header.sealed { self.unsealed(&header, &message.body) } else { Some(message.body.clone()) };
+        let Some(payload) = payload else { return self.metrics.count(Counter::RoomMessagesInvalid) };
+        let directed = !header.recipients.is_empty();
+        let delivery = Delivery { room, from: header.author, id: message_id, directed, payload };
         let Some(state) = self.rooms.get_mut(&room) else { return };
         let bytes = message.header.len().saturating_add(message.body.len());
         let accepted = state.streams.inbox.accept(Position::from(&header), message_id, bytes, delivery, now);
@@ -378,7 +418,7 @@ impl Node {
     }
 
     /// Whether a message may be delivered: over its author's own link as of its present instance, or signed by a known
-    /// member; in the stream of its recipients, this node among them.
+    /// member; in the stream of its recipients, this node among them or the message sealed.
     fn message_is_sound(&self, header: &Header, message: &RoomMessage, from: PeerId, id: LinkId) -> bool {
         let named = header.recipients.is_empty() || header.recipients.contains(&self.me);
         if !named
@@ -427,7 +467,7 @@ impl Node {
             push_set: push_set.or(directed),
         };
         let Duties { push_to, announce_to } = duties(self.me, &peers, forwarding);
-        state.streams.held.insert(Kept {
+        let fresh = state.streams.held.insert(Kept {
             id,
             position: Position::from(header),
             recipients: header.recipients.to_vec(),
@@ -435,6 +475,9 @@ impl Node {
             bytes: message.header.len().saturating_add(message.body.len()),
             message: message.clone(),
         });
+        if !fresh {
+            return self.metrics.count(Counter::RoomMessagesDuplicate);
+        }
         for (peer, link) in linked {
             if push_to.contains(&peer) {
                 self.metrics.count(Counter::RoomMessagesForwarded);
@@ -450,8 +493,12 @@ impl Node {
         let Some(peer) = self.member_on(id, announce.room) else { return };
         let Some(state) = self.rooms.get_mut(&announce.room) else { return };
         let streams = &mut state.streams;
-        let unseen: Vec<MessageId> =
-            announce.messages.iter().copied().filter(|id| !streams.inbox.has_seen(id)).collect();
+        let unseen: Vec<MessageId> = announce
+            .messages
+            .iter()
+            .copied()
+            .filter(|id| !streams.inbox.has_seen(id) && !streams.held.contains(id))
+            .collect();
         streams.pulls.announced(unseen, peer, now);
         self.schedule_streams(announce.room, now);
     }
@@ -556,4 +603,14 @@ impl Node {
             self.metrics.count(Counter::QueueOverflows);
         }
     }
+}
+
+/// What is authenticated beside a sealed copy.
+fn seal_context(room: RoomId, author: PeerId, to: PeerId) -> [u8; 96] {
+    let mut context = [0; 96];
+    let parts = [room.as_bytes(), author.as_bytes(), to.as_bytes()];
+    for (slot, part) in context.chunks_exact_mut(32).zip(parts) {
+        slot.copy_from_slice(part);
+    }
+    context
 }

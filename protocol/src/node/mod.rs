@@ -77,6 +77,7 @@ pub struct Node {
     crypto: Arc<dyn Crypto>,
     instance: Instance,
     static_secret: [u8; 32],
+    sealing_secret: [u8; 32],
     sealing_public: [u8; 32],
     home_room: RoomId,
     addresses: Vec<Address>,
@@ -92,7 +93,7 @@ pub struct Node {
 
     /// Whether the first save was answered: nothing is dialled or published before.
     started: bool,
-    shutting_down: bool,
+    farewell: Option<life::Farewell>,
     ready: bool,
     saving: Option<SaveId>,
     /// What the last run saved; restored once the operator's addresses are known.
@@ -120,6 +121,8 @@ pub struct Node {
     own_home: Option<HomeClaim>,
     /// Where clients of this service node are, by their hellos.
     locations: BTreeMap<PeerId, RoomId>,
+    /// How often service nodes failed or refused since they were linked last; only of known ones.
+    failures: BTreeMap<PeerId, u32>,
     hello_all: bool,
     looked_up: bool,
     healed_at: Instant,
@@ -173,6 +176,7 @@ impl Node {
             me,
             instance,
             static_secret,
+            sealing_secret,
             sealing_public: crypto.sealing_public_key(&sealing_secret),
             home_room,
             addresses,
@@ -183,7 +187,7 @@ impl Node {
             outbox: VecDeque::new(),
             metrics: Metrics::new(),
             started: false,
-            shutting_down: false,
+            farewell: None,
             ready: false,
             saving: None,
             next_save: 0,
@@ -202,6 +206,7 @@ impl Node {
             homes_known: BTreeMap::new(),
             own_home: None,
             locations: BTreeMap::new(),
+            failures: BTreeMap::new(),
             hello_all: false,
             looked_up: false,
             healed_at: now,

@@ -21,8 +21,9 @@ use crate::{Address, Duration, Instant, LinkId, NodeKind, PeerId, RoomId};
 
 /// Home claims of linked service nodes in a hello beside the nearest ones, so that newcomers learn of distant regions.
 const HELLO_OTHERS: usize = 4;
-/// How long a contact that failed is passed over.
+/// How long a contact that failed or refused is passed over; doubles each time.
 const PASSED_OVER: Duration = Duration::from_secs(30);
+const PASSED_OVER_DOUBLINGS: u32 = 5;
 /// Addresses dialled at a time by a node without any service link.
 const DIALS_OFFLINE: usize = 3;
 
@@ -149,6 +150,7 @@ impl Node {
                 .is_some_and(|(purpose, _)| *purpose != DialFor::Overlay);
             self.table.linked(peer.id, !outbound, bootstrap, now);
             self.book.found(peer.id);
+            self.failures.remove(&peer.id);
             if self.table.links().len() == 1 {
                 self.emit(Event::Online(true));
             }
@@ -202,9 +204,13 @@ impl Node {
     }
 
     /// A dial failed: the contact is passed over for a while.
-    pub(super) fn dial_failed(&mut self, address: &Address, now: Instant) {
+    pub(super) fn dial_failed(&mut self, address: &Address, reason: CloseReason, now: Instant) {
         let jitter = self.random.jitter.next_u64();
-        self.book.failed(address, now, jitter);
+        if reason == CloseReason::IdMismatch {
+            self.book.mismatched(address, now, jitter);
+        } else {
+            self.book.failed(address, now, jitter);
+        }
         if let Some(peer) = address.peer {
             self.pass_over(peer, now);
             if !self.is_service() {
@@ -222,7 +228,11 @@ impl Node {
 
     /// Passes a contact over for a while.
     pub(super) fn pass_over(&mut self, peer: PeerId, now: Instant) {
-        self.table.failed(peer, now + PASSED_OVER);
+        let times = self.failures.entry(peer).or_insert(0);
+        *times = times.saturating_add(1);
+        let pause = PASSED_OVER.saturating_mul(1 << times.saturating_sub(1).min(PASSED_OVER_DOUBLINGS));
+        let pause = self.random.jittered(pause);
+        self.table.failed(peer, now + pause);
     }
 
     /// A service node had no room for this one and named others.
@@ -368,7 +378,8 @@ impl Node {
         }
         self.hand_over(now);
         self.become_ready_if_due(now);
-        let ids: Vec<LinkId> = self.open_links().map(|(id, _)| id).collect();
+        let ids: Vec<LinkId> =
+            self.open_links().filter(|(_, link)| link.is_service()).map(|(id, _)| id).collect();
         for id in ids {
             self.tell_reasons(id, now);
         }
@@ -398,7 +409,7 @@ impl Node {
 
     /// Dials a lost contact, or a bootstrap that is not linked.
     pub(super) fn heal(&mut self, now: Instant) {
-        if !self.started || self.shutting_down {
+        if !self.started || self.farewell.is_some() {
             return;
         }
         let offline = self.table.links().len() == 0;
@@ -415,6 +426,18 @@ impl Node {
             self.random.jittered(self.config.routing.heal_contact)
         };
         self.timers.set(Timer::Heal, now + pause);
+    }
+
+    /// The lookup through a healing link was answered: the link has done its work, unless it has another reason.
+    pub(super) fn healed_through(&mut self, peer: PeerId, now: Instant) {
+        let Some(&id) = self.peers.get(&peer) else { return };
+        let for_healing =
+            |link: &Link| link.dial.as_ref().is_some_and(|(purpose, _)| *purpose == DialFor::Heal);
+        let Some(link) = self.links.get(&id).filter(|link| for_healing(link)) else { return };
+        let idle = link.peer.as_ref().is_some_and(|peer| self.lasting_reasons(link, peer).is_empty());
+        if idle && link.circuits == 0 && self.table.links().len() > 1 {
+            self.drain_link(id, CloseReason::Unwanted, now);
+        }
     }
 
     /// Whether a peer is linked or being dialled.

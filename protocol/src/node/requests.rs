@@ -266,6 +266,9 @@ impl Node {
                 if !core::mem::replace(&mut self.looked_up, true) {
                     self.refresh_bucket(now);
                 }
+                if let Some(first) = answer.route.get(1) {
+                    self.healed_through(first.peer, now);
+                }
             }
             (Task::BucketRefresh, Content::Nearest(nearest)) => {
                 let from = answer.route.last().map(|hop| hop.peer);
@@ -279,7 +282,8 @@ impl Node {
             (Task::Homes { .. }, _) => self.homes_unanswered(now),
             (Task::SelfLookup, _) => self.looked_up = true,
             (Task::BucketRefresh, _) => {}
-            (Task::Withdraw, _) => self.shutdown_progress(now),
+            // A shutdown that waits for it goes on when this input is done with.
+            (Task::Withdraw, _) => {}
             (Task::Find, _) => self.find_ended(answer, now),
             (Task::Publish { room }, _) => self.publish_ended(*room, &answer, now),
             (Task::Connect { room, peer }, _) => self.connect_ended(*room, *peer, &answer, now),

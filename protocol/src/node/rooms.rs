@@ -63,7 +63,7 @@ impl Node {
     pub(super) fn join_room(&mut self, key: &RoomKey, now: Instant) -> Result<RoomId, JoinError> {
         let public = key.public_key(self.crypto.as_ref());
         let room = RoomKey::room_id(&public);
-        if self.shutting_down {
+        if self.farewell.is_some() {
             return Err(JoinError::ShuttingDown);
         }
         if self.rooms.contains_key(&room) {

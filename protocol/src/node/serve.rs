@@ -9,10 +9,13 @@ use super::metrics::Counter;
 use crate::routing::key::{home_id, replica_key};
 use crate::routing::store::{Asker, Buried, Copies, Item, Put, Tombstone as Buriable};
 use crate::wire::message::{
-    ConnectAnswer, FindAnswer, NearestAnswer, Notify, Publish, PublishAnswer, Purpose, Withdraw,
+    ConnectAnswer, FindAnswer, NearestAnswer, Notify, Publish, PublishAnswer, Purpose, Replicate, Withdraw,
 };
 use crate::wire::{Bounded, Claim, Message, PeerIds, Reply, Routed, Tombstone, decode_body, encode_body};
 use crate::{Instant, PeerId, RoomId};
+
+/// Claims, and tombstones, in one message.
+const COPIES_AT_ONCE: usize = 32;
 
 impl Node {
     /// A packet ends here: no strictly nearer contact is linked, or this node is meant.
@@ -286,10 +289,17 @@ impl Node {
             return;
         }
         self.metrics.add(Counter::ClaimsReplicated, claims.len() as u64);
-        let message = Message::Replicate(crate::wire::message::Replicate {
-            claims: Bounded::truncated(claims),
-            tombstones: Bounded::truncated(tombstones),
-        });
-        self.send_to(holder, &message, now);
+        self.send_copies(holder, Copies { claims, tombstones }, now);
+    }
+
+    /// Sends copies in as many messages as they need.
+    pub(super) fn send_copies(&mut self, holder: PeerId, copies: Copies, now: Instant) {
+        let Copies { mut claims, mut tombstones } = copies;
+        while !claims.is_empty() || !tombstones.is_empty() {
+            let first =
+                |items: &mut Vec<Bytes>| Bounded::truncated(items.drain(..items.len().min(COPIES_AT_ONCE)));
+            let message = Replicate { claims: first(&mut claims), tombstones: first(&mut tombstones) };
+            self.send_to(holder, &Message::Replicate(message), now);
+        }
     }
 }

@@ -10,7 +10,7 @@
 //!   the draw.
 //!
 //! Wall-clock time decides once, on arrival, how long an entry is held: to its expiry plus the tolerance, at most
-//! than one lifetime. From then on the monotonic clock counts, so a jump of the wall clock empties nothing.
+//! one lifetime. From then on the monotonic clock counts, so a jump of the wall clock empties nothing.
 
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;

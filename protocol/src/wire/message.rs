@@ -445,6 +445,23 @@ pub struct Header {
     pub sealed: bool,
 }
 
+/// The body of a message to chosen members that was not sent over their own links alone: a copy for each recipient,
+/// sealed to the key in its claim, so that others can forward it unread.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SealedBody {
+    /// One for each recipient.
+    pub copies: Bounded<SealedCopy, 32>,
+}
+
+/// A sealed copy of a payload; see [`Crypto::seal`](crate::crypto::Crypto::seal).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SealedCopy {
+    /// Who can open it.
+    pub to: PeerId,
+    /// Sealed with the context room id ‖ author ‖ recipient.
+    pub sealed: Bytes,
+}
+
 /// Ids of messages that the sender holds and the receiver may lack.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Announce {

@@ -7,182 +7,84 @@ use std::io::{Read as _, Write as _};
 use std::net::TcpListener;
 use std::process::Stdio;
 use std::thread;
+use std::time::Duration;
 
-use socket::{Outcome, frame, frame_claiming, play, request, upgrade};
-use unamed_protocol::{CloseReason, NetworkId};
+use socket::play;
+use table::{Expected, Row, Trace, rows};
+use unamed_protocol::CloseReason;
 use unamed_tests::{Member, Scratch, Service, port, unamed};
+use unamed_tokio::{Network, NetworkEvent, NetworkEvents};
 
 mod socket;
-
-/// What a row must come to.
-enum Expected {
-    /// No upgrade, this HTTP status, and the end.
-    Status(u16),
-    /// No upgrade and the end, with a status or without.
-    NoUpgrade,
-    /// An upgrade, a refusal that says why, and the end.
-    Refused(CloseReason),
-    /// An upgrade, and the end.
-    Ended,
-}
-
-impl Expected {
-    fn is_met_by(&self, outcome: Outcome) -> bool {
-        let upgraded = outcome.status == Some(101);
-        outcome.ended
-            && match self {
-                Self::Status(status) => outcome.status == Some(*status),
-                Self::NoUpgrade => !upgraded,
-                Self::Refused(reason) => upgraded && outcome.refused == Some(*reason as u8),
-                Self::Ended => upgraded,
-            }
-    }
-}
-
-type Row = (&'static str, Vec<Vec<u8>>, Expected);
-
-const TEXT: u8 = 0x81;
-const BINARY: u8 = 0x82;
-const PING: u8 = 0x89;
-
-/// What the original sends first.
-const ORIGINAL: &[u8] =
-    br#"{"type":"connect","id":"8f14e45fceea167a5a36dedd4bea2543","rooms":["demo"],"ping":true}"#;
-
-/// The first bytes of a TLS 1.2 or 1.3 client.
-const TLS: &[u8] = &[0x16, 0x03, 0x01, 0x00, 0x05, 0x01, 0x00, 0x00, 0x01, 0x03];
-
-fn before_the_upgrade(port: u16) -> Vec<Row> {
-    let host = format!("127.0.0.1:{port}");
-    let key = "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n";
-    let headers = |count: usize, bytes: usize| -> String {
-        (0..count).map(|number| format!("X-{number}: {}\r\n", "x".repeat(bytes))).collect()
-    };
-    let plain = format!("GET / HTTP/1.1\r\nHost: {host}\r\n\r\n");
-    vec![
-        ("garbage", vec![vec![0xff; 512]], Expected::NoUpgrade),
-        ("the original's JSON on the bare socket", vec![ORIGINAL.to_vec()], Expected::NoUpgrade),
-        ("TLS on a plain port", vec![TLS.to_vec()], Expected::NoUpgrade),
-        ("half a request", vec![plain.as_bytes()[..20].to_vec()], Expected::NoUpgrade),
-        ("silence", vec![Vec::new()], Expected::NoUpgrade),
-        ("plain HTTP", vec![plain.clone().into_bytes()], Expected::Status(426)),
-        ("another method", vec![request("POST", &host, key, 13)], Expected::Status(405)),
-        ("no key", vec![request("GET", &host, "", 13)], Expected::Status(400)),
-        (
-            "a short key",
-            vec![request("GET", &host, "Sec-WebSocket-Key: AAAA\r\n", 13)],
-            Expected::Status(400),
-        ),
-        ("an old version", vec![request("GET", &host, key, 12)], Expected::Status(426)),
-        ("9 KiB of headers", vec![upgrade(port, &headers(9, 1000))], Expected::Status(431)),
-        ("125 headers", vec![upgrade(port, &headers(125, 1))], Expected::Status(431)),
-        ("a foreign page", vec![upgrade(port, "Origin: https://evil.example\r\n")], Expected::Status(403)),
-        ("a page without origin", vec![upgrade(port, "Origin: null\r\n")], Expected::Status(403)),
-        ("a rebound name", vec![request("GET", "evil.example", key, 13)], Expected::Status(403)),
-    ]
-}
-
-fn websocket_violations(port: u16) -> Vec<Row> {
-    let mut unmasked = frame(BINARY, b"0123");
-    unmasked[1] &= 0x7f;
-    let frames = |frames: Vec<u8>| vec![upgrade(port, ""), frames];
-    vec![
-        ("the original's JSON", frames(frame(TEXT, ORIGINAL)), Expected::Ended),
-        ("a frame without mask", frames(unmasked), Expected::Ended),
-        ("reserved bits", frames(frame(BINARY | 0x70, b"0123")), Expected::Ended),
-        ("a reserved opcode", frames(frame(0x83, b"0123")), Expected::Ended),
-        ("a frame of 64 KiB", frames(frame(BINARY, &vec![0; 65_536])), Expected::Ended),
-        ("a frame that claims 2^62 bytes", frames(frame_claiming(BINARY, 1 << 62, b"0")), Expected::Ended),
-        ("a frame that claims 2^63 bytes", frames(frame_claiming(BINARY, 1 << 63, b"0")), Expected::Ended),
-        ("a truncated frame", frames(frame_claiming(BINARY, 100, b"0")), Expected::Ended),
-        ("a continuation of nothing", frames(frame(0x80, b"0123")), Expected::Ended),
-        ("a message of 10^5 empty fragments", frames(fragments(100_000)), Expected::Ended),
-        ("a ping of 126 bytes", frames(frame(PING, &[0; 126])), Expected::Ended),
-        ("10^4 pings", frames(frame(PING, b"").repeat(10_000)), Expected::Ended),
-        ("a close of one byte", frames(frame(0x88, b"0")), Expected::Ended),
-        ("a close with code 999", frames(frame(0x88, &999_u16.to_be_bytes())), Expected::Ended),
-    ]
-}
-
-fn fragments(count: usize) -> Vec<u8> {
-    let mut out = frame(0x02, b"");
-    out.extend(frame(0x00, b"").repeat(count));
-    out
-}
-
-fn handshake_violations(port: u16) -> Vec<Row> {
-    let tag = NetworkId::new("unamed").expect("the default network").tag();
-    let hello = |version: u8, offered: &[u8], tag: [u8; 8], noise: &[u8]| {
-        let mut out = vec![version, 0];
-        out.extend(b"unamed");
-        out.push(u8::try_from(offered.len()).expect("few versions"));
-        out.extend(offered);
-        out.extend(tag);
-        out.extend(noise);
-        frame(BINARY, &out)
-    };
-    let frames = |frames: Vec<Vec<u8>>| [vec![upgrade(port, "")], frames].concat();
-    let good = hello(1, &[1], tag, &[9; 32]);
-    let unfinished = || frames(vec![good.clone()]);
-    let with = |third: Vec<u8>| frames(vec![good.clone(), frame(BINARY, &third)]);
-    vec![
-        ("an empty frame", frames(vec![frame(BINARY, b"")]), Expected::Refused(CloseReason::NotOurProtocol)),
-        (
-            "random bytes",
-            frames(vec![frame(BINARY, &[0xa5; 48])]),
-            Expected::Refused(CloseReason::NotOurProtocol),
-        ),
-        (
-            "JSON in binary",
-            frames(vec![frame(BINARY, ORIGINAL)]),
-            Expected::Refused(CloseReason::NotOurProtocol),
-        ),
-        (
-            "another network",
-            frames(vec![hello(1, &[1], [7; 8], &[9; 32])]),
-            Expected::Refused(CloseReason::WrongNetwork),
-        ),
-        (
-            "another version",
-            frames(vec![hello(9, &[9], tag, &[9; 32])]),
-            Expected::Refused(CloseReason::VersionMismatch),
-        ),
-        (
-            "a truncated hello",
-            frames(vec![hello(1, &[1], tag, &[9; 5])]),
-            Expected::Refused(CloseReason::Handshake),
-        ),
-        (
-            "a hello of 1,500 bytes",
-            frames(vec![hello(1, &[1], tag, &[9; 1500])]),
-            Expected::Refused(CloseReason::TooLarge),
-        ),
-        (
-            "a key of low order",
-            frames(vec![hello(1, &[1], tag, &[0; 32])]),
-            Expected::Refused(CloseReason::Handshake),
-        ),
-        (
-            "data before the handshake",
-            frames(vec![frame(BINARY, &[1, 3, 0, 0])]),
-            Expected::Refused(CloseReason::Handshake),
-        ),
-        (
-            "a third message of garbage",
-            with([vec![1, 2], vec![0xa5; 200]].concat()),
-            Expected::Refused(CloseReason::Handshake),
-        ),
-        ("a third message that is cut", with(vec![1, 2]), Expected::Refused(CloseReason::Handshake)),
-        ("no first message", frames(Vec::new()), Expected::Ended),
-        ("no third message", unfinished(), Expected::Ended),
-    ]
-}
+mod table;
 
 /// Resident memory of a process, KiB.
 fn resident_kib(pid: u32) -> u64 {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("a Linux process");
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("a line on memory");
     line.trim().trim_end_matches(" kB").parse().expect("a number")
+}
+
+/// Plays one row to a service node of its own; what is wrong.
+async fn trace(index: usize) -> Option<String> {
+    let network = Network::builder().listen("127.0.0.1:0".parse().expect("an address")).start().await;
+    let network = network.expect("a free port");
+    let port = network.addresses().first().expect("an address").port;
+    let mut events = network.events();
+    let (name, parts, expected, trace) = rows(port).swap_remove(index);
+    let outcome = tokio::task::spawn_blocking(move || play(port, &parts)).await.expect("the row ends");
+    if !expected.is_met_by(outcome) {
+        return Some(format!("{name}: {outcome:?}, not {expected:?}"));
+    }
+    let shown = tokio::time::timeout(Duration::from_secs(15), async {
+        match trace {
+            Trace::Counter(counter) => {
+                while value(&network, counter).await == 0 {}
+                None
+            }
+            Trace::Failed(reason) => {
+                let seen = failure(&mut events).await;
+                let counted = value(&network, "links_failed").await;
+                (seen != reason || counted != 1).then(|| format!("{name}: {seen:?}, counted {counted} times"))
+            }
+        }
+    });
+    let problem = match shown.await {
+        Ok(problem) => problem,
+        Err(_) => {
+            let seen: Vec<_> = network.metrics().await.into_iter().filter(|(_, value)| *value > 0).collect();
+            Some(format!("{name}: no trace {trace:?} in {seen:?}"))
+        }
+    };
+    network.shutdown().await;
+    problem
+}
+
+async fn value(network: &Network, counter: &str) -> u64 {
+    let metrics = network.metrics().await;
+    metrics.iter().find(|(name, _)| *name == counter).unwrap_or_else(|| panic!("no counter {counter}")).1
+}
+
+async fn failure(events: &mut NetworkEvents) -> CloseReason {
+    loop {
+        if let NetworkEvent::LinkFailed { reason, .. } = events.next().await.expect("the node runs") {
+            return reason;
+        }
+    }
+}
+
+#[test]
+fn each_bad_input_leaves_its_trace() {
+    let running: Vec<_> = (0..rows(1).len())
+        .map(|index| {
+            thread::spawn(move || {
+                let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+                runtime.expect("a runtime").block_on(trace(index))
+            })
+        })
+        .collect();
+    let wrong: Vec<String> = running.into_iter().filter_map(|row| row.join().expect("a row ends")).collect();
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
 #[test]
@@ -192,16 +94,16 @@ fn each_bad_input_has_its_outcome_and_the_node_serves_on() {
     let port = port(&service.address);
     let before = resident_kib(service.process.id());
     let mut wrong = Vec::new();
-    for table in [before_the_upgrade(port), websocket_violations(port), handshake_violations(port)] {
-        let judged = thread::scope(|scope| {
-            let row =
-                |(name, parts, expected): Row| scope.spawn(move || (name, play(port, &parts), expected));
-            let running: Vec<_> = table.into_iter().map(row).collect();
-            running.into_iter().map(|row| row.join().expect("a row ends")).collect::<Vec<_>>()
-        });
-        let unmet = judged.into_iter().filter(|(_, outcome, expected)| !expected.is_met_by(*outcome));
-        wrong.extend(unmet.map(|(name, outcome, _)| format!("{name}: {outcome:?}")));
-    }
+    thread::scope(|scope| {
+        let row = |(name, parts, expected, _): Row| scope.spawn(move || (name, play(port, &parts), expected));
+        let running: Vec<_> = rows(port).into_iter().map(row).collect();
+        for row in running {
+            let (name, outcome, expected): (_, _, Expected) = row.join().expect("a row ends");
+            if !expected.is_met_by(outcome) {
+                wrong.push(format!("{name}: {outcome:?}, not {expected:?}"));
+            }
+        }
+    });
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 
     let grown = resident_kib(service.process.id()).saturating_sub(before);
