@@ -33,7 +33,7 @@ pub(super) struct End {
 }
 
 impl End {
-    /// A person's end. `run` tells apart the person's instances.
+    /// A person's end. `run` tells apart the person's instances; an odd one lies about the kind of node.
     pub(super) fn new(
         number: usize,
         person: &Person,
@@ -43,7 +43,7 @@ impl End {
         now: Instant,
     ) -> Self {
         let Config { link, network, .. } = Config::client(NetworkId::default());
-        let instance = Instance { boot: 1000 + u64::from(run), session: u64::from(run) };
+        let instance = Instance { boot: 1000 + u64::from(run / 2), session: u64::from(run / 2) };
         let max_frame = if inside { CIRCUIT_FRAME_BYTES_MAX } else { link.frame_bytes_max };
         let config = SessionConfig {
             role,
@@ -54,7 +54,7 @@ impl End {
             identity: person.identity.clone(),
             peer: person.peer,
             instance,
-            service: person.service,
+            service: person.service != (run % 2 == 1),
             static_secret: [0x80 | number as u8; 32],
             ephemeral: [run ^ number as u8; 32],
             expected: None,

@@ -5,7 +5,8 @@
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Step {
-    /// A peer connects: person, variant (0: an honest one; 1: raw, without a session; 2: another run of the person).
+    /// A peer connects: person, variant (0: an honest one; 1: raw, without a session; 2, 4, …: another run of the
+    /// person; 3, 5, …: the same, as a node of the other kind).
     Accept = 0,
     /// The operator names an address: person, which of its addresses, with or without its peer id.
     Bootstrap = 1,

@@ -84,7 +84,7 @@ impl World {
 
     fn accept_step(&mut self, from: &mut Source<'_>) {
         let (person, variant) = (self.cast.person(from), from.byte());
-        let end = (variant != 1).then(|| self.make_end(person, false, variant / 2));
+        let end = (variant != 1).then(|| self.make_end(person, false, variant));
         self.accept(end);
     }
 
@@ -113,7 +113,7 @@ impl World {
             }
             (1, _) => {
                 let person = self.cast.person(from);
-                let end = self.make_end(person, true, 1);
+                let end = self.make_end(person, true, 2);
                 self.connect(link, Some(end));
             }
             (2, _) => self.connect(link, None),
