@@ -62,6 +62,14 @@ impl Node {
                 broken.push(format!("{id:?} in {:?} has no deadline", link.state));
             }
         }
+        let services = self.open_links().filter(|(_, link)| link.is_service()).count();
+        let contacts = self.table.links().filter(|contact| self.peers.contains_key(&contact.peer)).count();
+        if services != contacts || contacts != self.table.links().len() {
+            broken.push(format!(
+                "{} contacts are linked, {contacts} of them in use, {services} links to service nodes",
+                self.table.links().len()
+            ));
+        }
         for (peer, id) in &self.dialing {
             if !self.links.contains_key(id) {
                 broken.push(format!("{peer:?} is being dialled by {id:?}, which is gone"));

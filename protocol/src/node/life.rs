@@ -33,6 +33,8 @@ pub(super) enum Farewell {
     Circuits,
     /// All links are closed.
     Links,
+    /// The node has ended, and does nothing any more.
+    Over,
 }
 
 impl Farewell {
@@ -41,6 +43,7 @@ impl Farewell {
         match self {
             Self::Sending => Duration::from_millis(2500),
             Self::Withdrawing | Self::Circuits | Self::Links => Duration::from_millis(500),
+            Self::Over => Duration::ZERO,
         }
     }
 }
@@ -99,9 +102,14 @@ impl Node {
         self.saving = None;
         if !ok {
             self.metrics.count(Counter::SavesFailed);
+        }
+        if self.farewell == Some(Farewell::Over) {
+            return;
+        }
+        if !ok {
             self.emit(Event::SaveFailed);
         }
-        if !core::mem::replace(&mut self.started, true) {
+        if self.farewell.is_none() && !core::mem::replace(&mut self.started, true) {
             self.start(now);
         }
     }
@@ -129,7 +137,7 @@ impl Node {
     pub(super) fn set_clock(&mut self, unix_ms: u64, resumed: bool, now: Instant) {
         self.wall = WallClock::new(unix_ms, now);
         self.unix_ms = unix_ms;
-        if !resumed {
+        if !resumed || self.farewell == Some(Farewell::Over) {
             return;
         }
         let ids: Vec<LinkId> = self.links.keys().copied().collect();
@@ -222,7 +230,7 @@ impl Node {
             Farewell::Withdrawing => self.enter_farewell(Farewell::Circuits, now),
             Farewell::Circuits if self.links.values().any(Link::is_circuit) => return false,
             Farewell::Circuits => self.enter_farewell(Farewell::Links, now),
-            Farewell::Links => return false,
+            Farewell::Links | Farewell::Over => return false,
         }
         true
     }
@@ -230,7 +238,7 @@ impl Node {
     /// The time for a step of the shutdown is over.
     pub(super) fn shutdown_due(&mut self, now: Instant) {
         match self.farewell {
-            None => {}
+            None | Some(Farewell::Over) => {}
             Some(Farewell::Sending) => self.enter_farewell(Farewell::Withdrawing, now),
             Some(Farewell::Withdrawing) => self.enter_farewell(Farewell::Circuits, now),
             Some(Farewell::Circuits) => self.enter_farewell(Farewell::Links, now),
@@ -239,7 +247,7 @@ impl Node {
                 for id in ids {
                     self.drain_timeout(id, now);
                 }
-                self.finish_shutdown();
+                self.finish_shutdown(now);
             }
         }
     }
@@ -248,7 +256,7 @@ impl Node {
         self.farewell = Some(farewell);
         self.timers.set(Timer::Shutdown, now + farewell.timeout());
         let drained: Vec<LinkId> = match farewell {
-            Farewell::Sending => Vec::new(),
+            Farewell::Sending | Farewell::Over => Vec::new(),
             Farewell::Withdrawing => {
                 for room in self.room_order.clone() {
                     let _ = self.leave_room(room, now);
@@ -263,15 +271,19 @@ impl Node {
         for id in drained {
             self.drain_link(id, CloseReason::Shutdown, now);
         }
-        self.finish_shutdown();
+        self.finish_shutdown(now);
     }
 
-    /// Announces the end once no link is left.
-    pub(super) fn finish_shutdown(&mut self) {
-        if self.farewell == Some(Farewell::Links) && self.links.is_empty() && self.started {
-            self.started = false;
-            self.timers = crate::timer::Timers::new();
-            self.emit(Event::ShutDown);
+    /// Announces the end once no link is left, and ends what was still asked.
+    pub(super) fn finish_shutdown(&mut self, now: Instant) {
+        if self.farewell != Some(Farewell::Links) || !self.links.is_empty() {
+            return;
         }
+        self.farewell = Some(Farewell::Over);
+        self.started = false;
+        self.end_requests(now);
+        self.hops.clear();
+        self.timers = crate::timer::Timers::new();
+        self.emit(Event::ShutDown);
     }
 }

@@ -346,7 +346,12 @@ impl Node {
         if self.dialing.get(&peer_id) == Some(&id) {
             self.dialing.remove(&peer_id);
         }
-        let Some(&older) = self.peers.get(&peer_id) else { return self.admit_link(id, now) };
+        self.place_link(id, peer_id, now);
+    }
+
+    /// A link to a known peer: it is taken, unless another one is there.
+    fn place_link(&mut self, id: LinkId, peer: PeerId, now: Instant) {
+        let Some(&older) = self.peers.get(&peer) else { return self.admit_link(id, now) };
         let instance = |node: &Self, link: LinkId| {
             node.links.get(&link).and_then(|link| link.peer.as_ref()).map(|peer| peer.instance)
         };
@@ -370,6 +375,13 @@ impl Node {
         self.metrics.count(Counter::DuplicateLinks);
         let (Some(a), Some(b)) = (self.links.get(&older), self.links.get(&newer)) else { return };
         let Some(peer) = b.peer.as_ref().map(|peer| peer.id) else { return };
+        if a.is_service() != b.is_service() {
+            // One run of a node is of one kind, and what knows it as that kind must not miss its end.
+            return self.drain_link(newer, CloseReason::Violation, now);
+        }
+        if self.farewell.is_some() {
+            return self.drain_link(newer, CloseReason::Shutdown, now);
+        }
         let opener = |link: &Link| if link.outbound { self.me } else { peer };
         let circuit = |link: &Link| link.carrier_kind() == Carrier::Circuit;
         let newer_stays = match (circuit(a), circuit(b)) {
@@ -384,8 +396,8 @@ impl Node {
         }
     }
 
-    /// The newer link takes the place of the older one, which drains. Members are the same; rooms are proved anew, since
-    /// a proof is bound to its link.
+    /// The newer link takes the place of the older one, which drains; that needs no admission. Members are the same;
+    /// rooms are proved anew, since a proof is bound to its link.
     fn replace_link(&mut self, older: LinkId, newer: LinkId, now: Instant) {
         let Some(peer) = self.links.get(&newer).and_then(|link| link.peer.as_ref()).map(|peer| peer.id)
         else {
@@ -393,8 +405,10 @@ impl Node {
         };
         self.peers.remove(&peer);
         self.drain_link(older, CloseReason::Duplicate, now);
+        self.metrics.count(Counter::LinksClosed);
+        self.emit(Event::LinkClosed { link: older, peer, reason: CloseReason::Duplicate });
         self.members_unlinked(peer, older, now);
-        self.admit_link(newer, now);
+        self.open_link(newer, now);
     }
 
     /// The older link of a contested identity did not answer in time, or is gone.
@@ -416,11 +430,13 @@ impl Node {
         }
     }
 
-    /// Takes a link whose rival is gone.
+    /// Places a link whose rival is gone; meanwhile another one may have taken the rival's place.
     fn admit_contested(&mut self, id: LinkId, now: Instant) {
         self.timers.clear(Timer::Probe(id));
-        if self.links.get(&id).is_some_and(|link| matches!(link.state, LinkState::Contested(_))) {
-            self.admit_link(id, now);
+        let contested = |link: &&Link| matches!(link.state, LinkState::Contested(_));
+        let peer = self.links.get(&id).filter(contested).and_then(|link| link.peer.as_ref());
+        if let Some(peer) = peer.map(|peer| peer.id) {
+            self.place_link(id, peer, now);
         }
     }
 
@@ -435,7 +451,12 @@ impl Node {
             self.metrics.count(Counter::LinksRefused);
             return self.drain_link(id, reason, now);
         }
+        self.open_link(id, now);
+    }
+
+    fn open_link(&mut self, id: LinkId, now: Instant) {
         let Some(link) = self.links.get(&id) else { return };
+        let Some(peer) = link.peer.clone() else { return };
         let (carrier, dial) = (link.carrier_kind(), link.dial.clone());
         if let Some(link) = self.links.get_mut(&id) {
             link.state = LinkState::Open;
@@ -593,15 +614,18 @@ impl Node {
             }
         }
         self.admit_rivals(id, now);
-        self.finish_shutdown();
+        self.finish_shutdown(now);
     }
 
-    /// A link that goes may free the identity that another one contests.
+    /// A link that goes may free the identity that others contest.
     fn admit_rivals(&mut self, gone: LinkId, now: Instant) {
-        let rival =
-            self.links.iter().find(|(_, link)| link.state == LinkState::Contested(gone)).map(|(id, _)| *id);
-        if let Some(rival) = rival {
-            self.admit_contested(rival, now);
+        let contests = |link: &Link| link.state == LinkState::Contested(gone);
+        let rivals: Vec<LinkId> =
+            self.links.iter().filter(|(_, link)| contests(link)).map(|(id, _)| *id).collect();
+        for rival in rivals {
+            if self.links.get(&rival).is_some_and(contests) {
+                self.admit_contested(rival, now);
+            }
         }
     }
 

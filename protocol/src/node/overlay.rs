@@ -148,10 +148,11 @@ impl Node {
                 .get(&id)
                 .and_then(|link| link.dial.as_ref())
                 .is_some_and(|(purpose, _)| *purpose != DialFor::Overlay);
+            let offline = self.table.links().len() == 0;
             self.table.linked(peer.id, !outbound, bootstrap, now);
             self.book.found(peer.id);
             self.failures.remove(&peer.id);
-            if self.table.links().len() == 1 {
+            if offline {
                 self.emit(Event::Online(true));
             }
             self.timers.set_earlier(Timer::Maintain, now + Duration::from_millis(20));

@@ -112,7 +112,8 @@ impl Node {
     pub(super) fn start_request(&mut self, id: RequestId, request: Request, now: Instant) {
         self.metrics.count(Counter::RequestsStarted);
         self.requests.insert(id, request);
-        if self.requests.len() > self.config.routing.requests_max {
+        let over = self.farewell == Some(super::life::Farewell::Over);
+        if over || self.requests.len() > self.config.routing.requests_max {
             self.end_request(id, Vec::new(), Content::Failed, now);
         } else {
             self.attempt(id, now);
@@ -194,6 +195,13 @@ impl Node {
             payload: request.payload,
         };
         self.finish(answer, now);
+    }
+
+    /// Ends all requests without an answer.
+    pub(super) fn end_requests(&mut self, now: Instant) {
+        while let Some((&id, _)) = self.requests.first_key_value() {
+            self.end_request(id, Vec::new(), Content::Failed, now);
+        }
     }
 
     /// An answer came back to its origin.

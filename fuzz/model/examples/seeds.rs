@@ -1,0 +1,321 @@
+//! Writes the seeds of the fuzz corpora: golden vectors for the decoders, and scripts for the node.
+//!
+//! `cargo run -p unamed-fuzz-model --example seeds` writes them to `fuzz/corpus/*/seed-*`. Other files there were found by
+//! fuzzing.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use unamed_fuzz_model::Decoder;
+use unamed_fuzz_model::script::{Step, setup};
+
+fn main() {
+    let root = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let corpus = root.join("fuzz/corpus");
+    vectors(&root, &corpus);
+    frames(&root, &corpus);
+    texts(&corpus);
+    sessions(&corpus);
+    generators(&corpus);
+    scripts(&corpus);
+}
+
+fn write(corpus: &Path, target: &str, name: &str, bytes: &[u8]) {
+    let folder = corpus.join(target);
+    let written =
+        fs::create_dir_all(&folder).and_then(|()| fs::write(folder.join(format!("seed-{name}")), bytes));
+    written.unwrap_or_else(|error| panic!("{name}: {error}"));
+}
+
+fn read(path: &Path) -> String {
+    fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+fn unhex(text: &str) -> Vec<u8> {
+    let byte = |at: usize| u8::from_str_radix(&text[at..at + 2], 16).expect("hex");
+    (0..text.len()).step_by(2).map(byte).collect()
+}
+
+/// Messages, payloads and signed objects.
+fn vectors(root: &Path, corpus: &Path) {
+    let file = read(&root.join("protocol/vectors/wire.txt"));
+    let mut section = 0;
+    for line in file.lines() {
+        if line.starts_with("# Payloads") {
+            section = 1;
+        } else if line.starts_with("# Signed") {
+            section = 2;
+        }
+        let Some((name, hex)) = line.split_once(' ').filter(|_| !line.starts_with('#')) else { continue };
+        let bytes = unhex(hex);
+        let selector = match (Decoder::payload_number(name), name, section) {
+            (Some(number), _, 1) => vec![Decoder::Payload as u8, number],
+            (_, _, 0) => vec![Decoder::Message as u8],
+            (_, name, _) if name.starts_with("home-claim") => vec![Decoder::HomeClaim as u8],
+            (_, name, _) if name.starts_with("claim") => vec![Decoder::Claim as u8],
+            (_, name, _) if name.starts_with("tombstone") => vec![Decoder::Tombstone as u8],
+            _ => continue,
+        };
+        write(corpus, "wire", name, &[selector.as_slice(), &bytes].concat());
+        match selector.as_slice() {
+            [kind] if *kind == Decoder::Message as u8 => {
+                write(corpus, "round_trip", name, &[&[0], bytes.as_slice()].concat());
+            }
+            [_, number] => write(corpus, "round_trip", name, &[&[1, *number], bytes.as_slice()].concat()),
+            _ => {}
+        }
+    }
+}
+
+/// Frames of a handshake, each for a session that waits for one.
+fn frames(root: &Path, corpus: &Path) {
+    let file = read(&root.join("protocol/vectors/frames.txt"));
+    for line in file.lines() {
+        let Some((name, hex)) = line.split_once(" = ") else { continue };
+        let role = match name {
+            "hello1" => 0,
+            "hello2" | "refused_version" => 1,
+            _ => continue,
+        };
+        let bytes = unhex(hex);
+        let head = [Decoder::Before as u8, role, 0, bytes.len() as u8];
+        write(corpus, "wire", &format!("frame-{name}"), &[head.as_slice(), &bytes].concat());
+    }
+}
+
+fn texts(corpus: &Path) {
+    let peer = "12D3KooWBtg3aaRMjxwedh83aGiUkwSxDwUZkzuJcfaqUmo7R3pq";
+    let texts = [
+        ("address-ip4", Decoder::Address, format!("/ip4/8.8.8.8/tcp/4001/ws/p2p/{peer}")),
+        ("address-ip6", Decoder::Address, "/ip6/2001:db8::1/tcp/443/wss".to_owned()),
+        ("address-dns", Decoder::Address, "/dns4/node.example/tcp/443/tls/ws".to_owned()),
+        ("peer-id", Decoder::PeerId, peer.to_owned()),
+        (
+            "peer-cid",
+            Decoder::PeerId,
+            "bafzaajaiaejcahwr5d5ofrfbis4l5d6uwr57hu5tjodrypfm6yaq6dsc2r2pzyt6".into(),
+        ),
+        (
+            "key-file",
+            Decoder::Files,
+            "CAESQAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAO2onvM62pC1io6jQKm8Nc2UyFXcd4kOmOsBIoYtZ2ik=\n"
+                .into(),
+        ),
+        ("room-name", Decoder::Files, " Cafe\u{301} \r\n".into()),
+    ];
+    for (name, decoder, text) in texts {
+        write(corpus, "wire", name, &[&[decoder as u8], text.as_bytes()].concat());
+    }
+    let address = format!("/ip4/8.8.8.8/tcp/4001/ws/p2p/{peer}");
+    let body = [&[7, 1, address.len() as u8], address.as_bytes(), &[1, 0]].concat();
+    write(corpus, "wire", "snapshot-body", &[&[Decoder::SnapshotBody as u8], body.as_slice()].concat());
+    write(
+        corpus,
+        "wire",
+        "snapshot",
+        &[&[Decoder::Snapshot as u8], b"unamed-snapshot\x01".as_slice()].concat(),
+    );
+}
+
+/// Events of established sessions: role, kind, then events.
+fn sessions(corpus: &Path) {
+    let session = |name: &str, role: u8, events: &[&[u8]]| {
+        let head = [Decoder::After as u8, role, 1];
+        write(corpus, "wire", &format!("session-{name}"), &[head.as_slice(), &events.concat()].concat());
+    };
+    // Plaintext: a whole message (tag 1), a ping, the parts of a message (tags 2 and 3), its abort (tag 4).
+    session("whole", 0, &[&[0, 4, 1, 2, 0xF0, 7]]);
+    session("ping", 1, &[&[0, 4, 1, 2, 1, 9], &[6, 0xFF]]);
+    session("parts", 0, &[&[0, 5, 2, 3, 4, 1, 8], &[0, 6, 3, 3, 3, 1, 2, 3]]);
+    session("abort", 0, &[&[0, 5, 2, 3, 4, 1, 8], &[0, 2, 4, 3]]);
+    session("large", 0, &[&[4, 1, 3, 0xC0, 0, 0xF0, 0xC0, 0xA0, 0x0F], &[4, 0, 3, 0xC0, 0xA0, 0x0F]]);
+    session("queue", 0, &[&[9, 3, 65, 0xC0, 0xFF, 0x7F, 1], &[6, 0xC0, 0, 0x40], &[8], &[8], &[8]]);
+    session("silence", 1, &[&[8], &[8], &[8], &[8], &[7, 0xD0, 0, 0, 0, 2]]);
+    session("garbage", 0, &[&[5, 8, 1, 3, 0, 1, 2, 3, 4, 5]]);
+    session("probe", 0, &[&[10], &[11, 0], &[11, 1], &[11, 2]]);
+    let payload = [Decoder::Handshake as u8, 0, 32];
+    write(corpus, "wire", "handshake-short", &payload);
+}
+
+/// Choices of the generators.
+fn generators(corpus: &Path) {
+    let choices: Vec<u8> = (0..96).map(|index| (index * 37 % 251) as u8).collect();
+    for mode in 2..8 {
+        write(corpus, "round_trip", &format!("choices-{mode}"), &[&[mode], choices.as_slice()].concat());
+    }
+}
+
+const CLIENT: u8 = setup::SMOOTH | setup::CREDIT | setup::POLITE | setup::HELPFUL;
+const SERVICE: u8 = CLIENT | setup::SERVICE | setup::LISTENS;
+
+fn step(step: Step, choices: &[u8]) -> Vec<u8> {
+    [&[step as u8], choices].concat()
+}
+
+/// Time passes, each deadline on time: 5 s.
+fn live() -> Vec<u8> {
+    step(Step::Advance, &[9, 1])
+}
+
+fn scripts(corpus: &Path) {
+    let script = |name: &str, setup: u8, steps: &[Vec<u8>]| {
+        write(corpus, "node", name, &[&[setup], steps.concat().as_slice()].concat());
+    };
+    let tight = setup::TIGHT;
+    for (name, setup) in [("client", CLIENT), ("tight-client", CLIENT | tight), ("service", SERVICE)] {
+        script(&format!("{name}-idle"), setup, &[live()]);
+        script(
+            &format!("{name}-bootstrap"),
+            setup,
+            &[step(Step::Bootstrap, &[2, 0, 0]), step(Step::Introduce, &[0, 2, 1, 1]), live()],
+        );
+        script(
+            &format!("{name}-join"),
+            setup,
+            &[
+                step(Step::Bootstrap, &[2, 0, 0]),
+                step(Step::Introduce, &[0, 2, 1, 1]),
+                step(Step::Join, &[0]),
+                live(),
+                step(Step::Broadcast, &[0, 9, 0, 7]),
+                live(),
+                step(Step::Leave, &[0]),
+                live(),
+            ],
+        );
+        script(
+            &format!("{name}-find"),
+            setup,
+            &[
+                step(Step::Bootstrap, &[2, 0, 0]),
+                step(Step::Introduce, &[0, 2, 1, 1]),
+                live(),
+                step(Step::Find, &[1]),
+                live(),
+            ],
+        );
+        script(
+            &format!("{name}-member"),
+            setup,
+            &[
+                step(Step::Accept, &[1, 0]),
+                step(Step::Join, &[0]),
+                step(Step::Saved, &[1]),
+                step(Step::Prove, &[0, 0, 1]),
+                live(),
+                live(),
+                live(),
+                step(Step::Write, &[0, 0, 0, 3, 9, 1, 0]),
+                step(Step::Write, &[0, 0, 2, 3, 9, 1, 0]),
+                live(),
+                step(Step::Broadcast, &[0, 0xE0, 0, 0, 2, 0, 0, 0, 0, 0, 0, 7]),
+                live(),
+                step(Step::Broadcast, &[0, 9, 1, 1, 1, 7]),
+                step(Step::Disconnect, &[0, 1]),
+                live(),
+                live(),
+            ],
+        );
+        script(
+            &format!("{name}-two-runs"),
+            setup,
+            &[
+                step(Step::Accept, &[1, 0]),
+                step(Step::Accept, &[1, 2]),
+                live(),
+                step(Step::Accept, &[1, 2]),
+                live(),
+            ],
+        );
+        script(
+            &format!("{name}-restart"),
+            setup,
+            &[step(Step::Bootstrap, &[2, 0, 0]), live(), step(Step::Restart, &[]), live()],
+        );
+        script(
+            &format!("{name}-asleep"),
+            setup,
+            &[
+                step(Step::Bootstrap, &[2, 0, 0]),
+                step(Step::Join, &[0]),
+                live(),
+                step(Step::Advance, &[13, 0]),
+                step(Step::Clock, &[5, 1]),
+                live(),
+            ],
+        );
+        script(
+            &format!("{name}-circuit"),
+            setup,
+            &[
+                step(Step::Accept, &[0, 0]),
+                step(Step::Join, &[0]),
+                step(Step::OpenCircuit, &[0, 5, 0, 0]),
+                step(Step::Prove, &[1, 0, 1]),
+                live(),
+                live(),
+                live(),
+                step(Step::Broadcast, &[0, 9, 0, 7]),
+                step(Step::Write, &[1, 0, 0, 3, 9, 1, 0]),
+                live(),
+                step(Step::Disconnect, &[0, 0]),
+                live(),
+            ],
+        );
+        script(
+            &format!("{name}-shutdown"),
+            setup,
+            &[
+                step(Step::Bootstrap, &[2, 0, 0]),
+                step(Step::Join, &[0]),
+                live(),
+                step(Step::Shutdown, &[]),
+                live(),
+            ],
+        );
+    }
+    let manual = setup::SERVICE;
+    script(
+        "manual-dials",
+        manual,
+        &[
+            step(Step::Saved, &[1]),
+            step(Step::Bootstrap, &[2, 0, 0]),
+            step(Step::AnswerDial, &[0, 0]),
+            step(Step::Grant, &[0, 0xC0, 0, 4]),
+            step(Step::Grant, &[0, 0xC0, 0, 4]),
+            live(),
+            step(Step::Bootstrap, &[4, 1, 1]),
+            step(Step::AnswerDial, &[0, 1, 6]),
+            step(Step::Bootstrap, &[6, 3, 0]),
+            step(Step::AnswerDial, &[0, 3]),
+            step(Step::Stray, &[0, 2, 1, 9]),
+        ],
+    );
+    script(
+        "manual-slow-reader",
+        manual,
+        &[
+            step(Step::Saved, &[1]),
+            step(Step::Accept, &[1, 0]),
+            step(Step::Grant, &[0, 0xC0, 0, 4]),
+            step(Step::Hold, &[0]),
+            step(Step::Advance, &[10, 1]),
+            step(Step::Advance, &[10, 1]),
+        ],
+    );
+    script(
+        "relay",
+        SERVICE,
+        &[
+            step(Step::Accept, &[0, 0]),
+            step(Step::Accept, &[2, 0]),
+            live(),
+            // A circuit from the first to the second: circuit 0, origin, route of one, room, window.
+            step(Step::Say, &[0, 0, 5, 0, 0, 0, 1, 2, 0, 0xC0, 0, 0x40]),
+            live(),
+            step(Step::Say, &[0, 0, 5, 4, 0, 5, 1, 2, 3, 4, 5]),
+            live(),
+        ],
+    );
+}
