@@ -153,6 +153,7 @@
 //!
 //! `ARCHITECTURE.md` of the repository has the picture, the path of a packet, and who owns which state.
 #![no_std]
+#![cfg_attr(not(test), deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing))]
 #![cfg_attr(not(test), warn(clippy::std_instead_of_core, clippy::std_instead_of_alloc))]
 
 extern crate alloc;
