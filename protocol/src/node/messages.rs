@@ -420,12 +420,12 @@ impl Node {
     /// Whether a message may be delivered: over its author's own link as of its present instance, or signed by a known
     /// member; in the stream of its recipients, this node among them or the message sealed.
     fn message_is_sound(&self, header: &Header, message: &RoomMessage, from: PeerId, id: LinkId) -> bool {
-        let named = header.recipients.is_empty() || header.recipients.contains(&self.me);
-        if !named
-            || header.stream != stream_id(&header.recipients)
-            || header.author == self.me
-            || header.sealed
-        {
+        let named = if header.recipients.is_empty() {
+            !header.sealed
+        } else {
+            header.sealed || header.recipients.contains(&self.me)
+        };
+        if !named || header.stream != stream_id(&header.recipients) || header.author == self.me {
             return false;
         }
         if header.author == from {
