@@ -7,18 +7,21 @@
 //! nobody signs for another through the [`Crypto`] interface.
 //!
 //! Sealing is the real one: it is rare, and what is sealed is part of message ids. Handshakes and transport encryption
-//! are the ideal ones: their bytes decide nothing.
+//! are the ideal ones, since their bytes decide nothing; only the static key that a handshake proves is given as the real
+//! one of the same secret.
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use unamed_protocol::crypto::{Crypto, Handshake, IdealCrypto, RealCrypto, Role, Signature};
+use unamed_protocol::crypto::{
+    Crypto, CryptoError, Finished, Handshake, IdealCrypto, RealCrypto, Role, Signature,
+};
 
 /// Quick cryptography with real public keys, for simulations; see the module's text for what it promises.
 #[derive(Default)]
 pub struct BookkeepingCrypto {
-    books: Mutex<Books>,
+    books: Arc<Mutex<Books>>,
 }
 
 /// Who has which key.
@@ -26,6 +29,14 @@ pub struct BookkeepingCrypto {
 struct Books {
     public_of: BTreeMap<[u8; 32], [u8; 32]>,
     secret_of: BTreeMap<[u8; 32], [u8; 32]>,
+    /// The real exchange keys, by the ideal ones of the same secrets.
+    sealing_of: BTreeMap<[u8; 32], [u8; 32]>,
+}
+
+/// Opens the books.
+fn open(books: &Mutex<Books>) -> MutexGuard<'_, Books> {
+    // An entry that a panic elsewhere kept from being made is made by the next who asks.
+    books.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl BookkeepingCrypto {
@@ -34,10 +45,11 @@ impl BookkeepingCrypto {
     pub fn new() -> Self {
         Self::default()
     }
+}
 
-    fn books(&self) -> MutexGuard<'_, Books> {
-        // Each entry is whole before the next is begun: a panic elsewhere leaves nothing half done.
-        self.books.lock().unwrap_or_else(PoisonError::into_inner)
+impl fmt::Debug for Books {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Books").field("keys", &self.public_of.len()).finish_non_exhaustive()
     }
 }
 
@@ -49,7 +61,7 @@ impl fmt::Debug for BookkeepingCrypto {
 
 impl Crypto for BookkeepingCrypto {
     fn public_key(&self, secret: &[u8; 32]) -> [u8; 32] {
-        let mut books = self.books();
+        let mut books = open(&self.books);
         if let Some(public) = books.public_of.get(secret) {
             return *public;
         }
@@ -65,12 +77,13 @@ impl Crypto for BookkeepingCrypto {
     }
 
     fn verify(&self, public: &[u8; 32], message: &[u8], signature: &Signature) -> bool {
-        let secret = self.books().secret_of.get(public).copied();
+        let secret = open(&self.books).secret_of.get(public).copied();
         secret.is_some_and(|secret| IdealCrypto.sign(&secret, message) == *signature)
     }
 
     fn sealing_public_key(&self, secret: &[u8; 32]) -> [u8; 32] {
-        RealCrypto.sealing_public_key(secret)
+        let ideal = IdealCrypto.sealing_public_key(secret);
+        *open(&self.books).sealing_of.entry(ideal).or_insert_with(|| RealCrypto.sealing_public_key(secret))
     }
 
     fn seal(
@@ -94,7 +107,39 @@ impl Crypto for BookkeepingCrypto {
         ephemeral: &[u8; 32],
         prologue: &[u8],
     ) -> Box<dyn Handshake> {
-        IdealCrypto.handshake(role, static_secret, ephemeral, prologue)
+        self.sealing_public_key(static_secret);
+        let ideal = IdealCrypto.handshake(role, static_secret, ephemeral, prologue);
+        Box::new(BookkeepingHandshake { ideal, books: Arc::clone(&self.books) })
+    }
+}
+
+/// An ideal handshake that proves the real static key.
+#[derive(Debug)]
+struct BookkeepingHandshake {
+    ideal: Box<dyn Handshake>,
+    books: Arc<Mutex<Books>>,
+}
+
+impl Handshake for BookkeepingHandshake {
+    fn write_message(&mut self, payload: &[u8]) -> Result<Vec<u8>, CryptoError> {
+        self.ideal.write_message(payload)
+    }
+
+    fn read_message(&mut self, message: &[u8]) -> Result<Vec<u8>, CryptoError> {
+        self.ideal.read_message(message)
+    }
+
+    fn remote_static(&self) -> Option<[u8; 32]> {
+        let ideal = self.ideal.remote_static()?;
+        open(&self.books).sealing_of.get(&ideal).copied()
+    }
+
+    fn is_finished(&self) -> bool {
+        self.ideal.is_finished()
+    }
+
+    fn finish(self: Box<Self>) -> Result<Finished, CryptoError> {
+        self.ideal.finish()
     }
 }
 
