@@ -422,8 +422,7 @@ impl Node {
     fn message_is_sound(&self, header: &Header, message: &RoomMessage, from: PeerId, id: LinkId) -> bool {
         let for_all = header.recipients.is_empty();
         // A sealed message passes through members that it is not for; it is for some in any case.
-        let named =
-            if header.sealed { !for_all } else { for_all || header.recipients.contains(&self.me) };
+        let named = if header.sealed { !for_all } else { for_all || header.recipients.contains(&self.me) };
         if !named || header.stream != stream_id(&header.recipients) || header.author == self.me {
             return false;
         }

@@ -12,9 +12,7 @@ use unamed_protocol::{
     BroadcastError, Event, FindReport, JoinOutcome, LinkReason, MessageId, Node, Recipients, RoomId, RoomKey,
     RoomLeftReason,
 };
-use unamed_simulator::{
-    BookkeepingCrypto, Latency, NodeEvent, NodeIndex, Simulation, SimulationConfig,
-};
+use unamed_simulator::{BookkeepingCrypto, Latency, NodeEvent, NodeIndex, Simulation, SimulationConfig};
 
 /// One-way delay between all nodes.
 pub(crate) const DELAY: Duration = Duration::from_millis(10);

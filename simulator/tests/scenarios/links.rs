@@ -11,7 +11,8 @@ use crate::dsl::{World, ms, secs, sentences};
 /// Why links of this node failed before they were usable.
 fn failures(world: &mut World, node: NodeIndex) -> Vec<CloseReason> {
     let told = world.told(node);
-    let reason = |event: &Event| if let Event::LinkFailed { reason, .. } = event { Some(*reason) } else { None };
+    let reason =
+        |event: &Event| if let Event::LinkFailed { reason, .. } = event { Some(*reason) } else { None };
     told.iter().filter_map(reason).collect()
 }
 

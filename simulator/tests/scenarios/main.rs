@@ -2,7 +2,7 @@
 
 mod circuits;
 mod crypto;
-//mod driver;
+mod driver;
 mod dsl;
 mod links;
 mod messages;

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use unamed_protocol::{BroadcastError, Event, PeerId, Recipients};
-use unamed_simulator::{Crash, NodeIndex};
+use unamed_simulator::Crash;
 
 use crate::dsl::{World, ms, secs, sentences};
 
@@ -199,5 +199,4 @@ fn what_an_author_said_before_its_crash_reaches_those_it_could_not_reach() {
         assert_eq!(world.story(listener, 1), sentences(["0: my last words", "0 left, lost"]), "{listener:?}");
     }
     world.sim.heal(cut);
-    let _: NodeIndex = a;
 }

@@ -88,10 +88,7 @@ fn who_leaves_may_come_back() {
     world.pass(secs(5));
     world.say(b, 1, "after");
     world.pass(secs(1));
-    assert_eq!(
-        world.story(a, 1),
-        sentences(["3: before", "3 left, left", "3 joined", "3: after"])
-    );
+    assert_eq!(world.story(a, 1), sentences(["3: before", "3 left, left", "3 joined", "3: after"]));
     assert_eq!(world.story(b, 1), sentences(["out", "in with 2"]));
 }
 
@@ -158,10 +155,10 @@ fn two_who_join_at_the_same_instant_see_each_other_once() {
     world.join(b, 1);
     world.pass(secs(20));
     for (one, other) in [(a, b), (b, a)] {
-        let met = [vec![format!("in with {}", other.0)], vec![
-            String::from("in alone"),
-            format!("{} joined", other.0),
-        ]];
+        let met = [
+            vec![format!("in with {}", other.0)],
+            vec![String::from("in alone"), format!("{} joined", other.0)],
+        ];
         let story = world.story(one, 1);
         assert!(met.contains(&story), "{story:?}");
         assert_eq!(world.members(one, 1), [other]);
