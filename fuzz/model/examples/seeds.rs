@@ -318,4 +318,21 @@ fn scripts(corpus: &Path) {
             live(),
         ],
     );
+    relays(&script);
+}
+
+/// Scripts for a relay between the first two links.
+fn relays(script: &dyn Fn(&str, u8, &[Vec<u8>])) {
+    let setup = setup::SERVICE | setup::SMOOTH | setup::CREDIT | setup::TIGHT;
+    let circuit = |end: u8, choices: &[u8]| step(Step::Say, &[&[end, 0, 5], choices].concat());
+    // Circuit 0 of the first is circuit 1 of the second.
+    let open = circuit(0, &[0, 0, 0, 1, 2, 0, 0xC0, 0, 0x40]);
+    let data = circuit(0, &[&[4, 0, 200], [7; 200].as_slice()].concat());
+    let opened = |window: u8| circuit(1, &[1, 1, window]);
+    let linked = [step(Step::Accept, &[0, 0]), step(Step::Accept, &[2, 0]), open].concat();
+    script("relay-opened-twice", setup, &[linked.clone(), opened(0), data.clone(), opened(0), data.clone()]);
+    script("relay-opened-by-opener", setup, &[linked.clone(), circuit(0, &[1, 0, 9]), data.clone()]);
+    script("relay-empty-data", setup, &[linked.clone(), opened(9), circuit(0, &[4, 0, 0])]);
+    let (credit, reset) = (circuit(1, &[2, 1, 0xC0, 0, 2]), circuit(0, &[3, 0, 3]));
+    script("relay-reset", setup, &[linked, opened(100), data.clone(), data, reset, credit.clone(), credit]);
 }

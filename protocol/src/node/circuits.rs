@@ -14,7 +14,7 @@ use super::clock::Timer;
 use super::links::{Link, LinkCarrier, LinkState};
 use super::metrics::Counter;
 use crate::crypto::Role;
-use crate::link::{Class, Outgoing, Sent};
+use crate::link::{Class, Outgoing, Sent, Session};
 use crate::wire::message::{CircuitCredit, CircuitOpen, CircuitOpened, CircuitReset};
 use crate::wire::{Bounded, CircuitData, Message};
 use crate::{Instant, LinkId, MessageId, PeerId, RoomId};
@@ -49,6 +49,8 @@ pub(super) struct RelayEnd {
     window: usize,
     /// Bytes handed to the other side's link and not yet granted again.
     owed: usize,
+    /// Whether the other side's window is known: it is named once for each circuit.
+    opened: bool,
     /// This side is closed; the other one follows when the queue is empty.
     pub(super) closing: Option<u8>,
 }
@@ -62,6 +64,14 @@ pub(super) enum SendToken {
     Room { room: RoomId, message: MessageId, to: PeerId, link: LinkId },
 }
 
+impl RelayEnd {
+    /// Bytes that wait here, and those that may still come.
+    pub(super) fn bytes(&self) -> usize {
+        let waiting: usize = self.queue.iter().map(Bytes::len).sum();
+        waiting.saturating_add(self.window).saturating_add(self.owed)
+    }
+}
+
 impl Node {
     fn window(&self) -> u32 {
         u32::try_from(self.config.link.circuit_window_bytes).unwrap_or(u32::MAX)
@@ -70,7 +80,8 @@ impl Node {
     /// Opens a circuit along `route` (the target last), shortened as far as this node is linked to later hops.
     pub(super) fn open_circuit(&mut self, route: &[PeerId], room: RoomId, now: Instant) -> Option<LinkId> {
         let target = *route.last()?;
-        if self.dialing.contains_key(&target) || self.peers.contains_key(&target) {
+        let full = self.links.len() >= self.config.link.links_max;
+        if full || self.dialing.contains_key(&target) || self.peers.contains_key(&target) {
             return None;
         }
         let (via, rest) = self.furthest_linked(route)?;
@@ -142,7 +153,7 @@ impl Node {
         let id = self.mint_link();
         let mut link = Link::new(LinkCarrier::Circuit { via: key.0, number: key.1 }, false, now);
         let mut session = self.session(Role::Responder, Some(open.origin), link.carrier, now);
-        session.grant(open.window as usize);
+        session.grant((open.window as usize).min(self.config.link.circuit_window_bytes));
         link.session = Some(session);
         link.state = LinkState::Handshaking;
         self.links.insert(id, link);
@@ -178,19 +189,20 @@ impl Node {
         };
         let other = (via, number);
         let window = self.config.link.circuit_window_bytes;
-        let end = |other: CircuitKey, credit: usize, window: usize| {
+        let end = |other: CircuitKey, credit: usize, window: usize, opened: bool| {
             CircuitEnd::Relay(RelayEnd {
                 other,
                 queue: VecDeque::new(),
                 credit,
                 window,
                 owed: 0,
+                opened,
                 closing: None,
             })
         };
         // What comes from the opener waits for the target's window; what comes from the target goes on at once.
-        self.circuits.insert(key, end(other, 0, 0));
-        self.circuits.insert(other, end(key, open.window as usize, window));
+        self.circuits.insert(key, end(other, 0, 0, false));
+        self.circuits.insert(other, end(key, open.window as usize, window, true));
         self.add_circuit(key.0);
         self.metrics.count(Counter::CircuitsRelayed);
         let onward = CircuitOpen {
@@ -204,23 +216,43 @@ impl Node {
     }
 
     pub(super) fn handle_circuit_opened(&mut self, id: LinkId, opened: &CircuitOpened, now: Instant) {
-        let other = match self.circuits.get(&(id, opened.circuit)) {
+        let key = (id, opened.circuit);
+        let other = match self.circuits.get(&key) {
             Some(CircuitEnd::Endpoint { link, .. }) => {
                 let link = *link;
+                if self.links.get(&link).is_none_or(|link| link.state != LinkState::Dialing) {
+                    return self.metrics.count(Counter::CircuitViolations);
+                }
                 self.metrics.count(Counter::CircuitsOpened);
                 self.link_connected(link, now);
-                return self.link_writable(link, opened.window as usize);
+                return self.circuit_writable(link, opened.window);
             }
             Some(CircuitEnd::Relay(end)) => end.other,
             None => return self.metrics.count(Counter::CircuitViolations),
         };
         let window = self.config.link.circuit_window_bytes;
-        if let Some(CircuitEnd::Relay(end)) = self.circuits.get_mut(&other) {
-            end.credit = opened.window as usize;
-            end.window = window;
+        match self.circuits.get_mut(&other) {
+            Some(CircuitEnd::Relay(end)) if !end.opened => {
+                end.opened = true;
+                end.credit = opened.window as usize;
+                end.window = window;
+            }
+            // A second one, or one by the opener itself, would let more be queued here than the window.
+            Some(CircuitEnd::Relay(_) | CircuitEnd::Endpoint { .. }) | None => {
+                self.metrics.count(Counter::CircuitViolations);
+                return self.break_circuit(key, CloseReason::Violation, now);
+            }
         }
         let opened = CircuitOpened { circuit: other.1, window: self.window() };
         self.send(other.0, &Message::CircuitOpened(opened), now);
+    }
+
+    /// Credit for this node's end of a circuit. What is granted beyond the usual window is not used: it would move what
+    /// waits here, and is accounted for, into the queue of the link below.
+    fn circuit_writable(&mut self, link: LinkId, bytes: u32) {
+        let window = self.config.link.circuit_window_bytes;
+        let credit = self.links.get(&link).and_then(|link| link.session.as_ref()).map_or(0, Session::credit);
+        self.link_writable(link, (bytes as usize).min(window.saturating_sub(credit)));
     }
 
     pub(super) fn handle_circuit_data(&mut self, id: LinkId, data: CircuitData, now: Instant) {
@@ -235,7 +267,7 @@ impl Node {
                 self.grant_owed(key, now);
             }
             Some(CircuitEnd::Relay(end)) => {
-                if bytes > end.window || end.closing.is_some() {
+                if bytes == 0 || bytes > end.window || end.closing.is_some() {
                     self.metrics.count(Counter::CircuitViolations);
                     return self.break_circuit(key, CloseReason::Violation, now);
                 }
@@ -296,7 +328,7 @@ impl Node {
         let other = match self.circuits.get(&(id, credit.circuit)) {
             Some(CircuitEnd::Endpoint { link, .. }) => {
                 let link = *link;
-                return self.link_writable(link, credit.bytes as usize);
+                return self.circuit_writable(link, credit.bytes);
             }
             Some(CircuitEnd::Relay(end)) => end.other,
             None => return,

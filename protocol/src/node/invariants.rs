@@ -94,6 +94,11 @@ impl Node {
             if !over || !other {
                 broken.push(format!("circuit {key:?} has lost an end"));
             }
+            if let CircuitEnd::Relay(end) = end
+                && end.bytes() > self.config.link.circuit_window_bytes
+            {
+                broken.push(format!("circuit {key:?} holds {} bytes, more than its window", end.bytes()));
+            }
         }
         for (id, link) in &self.links {
             let carried = self.circuits.range((*id, 0)..=(*id, u32::MAX)).count();
