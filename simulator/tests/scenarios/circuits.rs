@@ -67,22 +67,25 @@ fn the_loss_of_a_relay_is_neither_told_nor_costs_a_message() {
     assert_eq!(world.story(a, 1), sentences(["4: answer 0", "4: answer 1"]));
 }
 
+/// What passed ciphers in the clear, by the secret of their owner.
+type Notes = Arc<Mutex<BTreeMap<[u8; 32], Vec<Vec<u8>>>>>;
+
 /// Real crypto that notes what passes the transport ciphers in the clear, by the owner of the cipher.
 #[derive(Debug, Default)]
-struct Glass(Arc<Mutex<BTreeMap<[u8; 32], Vec<Vec<u8>>>>>);
+struct Glass(Notes);
 
 #[derive(Debug)]
 struct GlassHandshake {
     inner: Box<dyn Handshake>,
     owner: [u8; 32],
-    notes: Arc<Mutex<BTreeMap<[u8; 32], Vec<Vec<u8>>>>>,
+    notes: Notes,
 }
 
 #[derive(Debug)]
 struct GlassCipher {
     inner: Box<dyn Cipher>,
     owner: [u8; 32],
-    notes: Arc<Mutex<BTreeMap<[u8; 32], Vec<Vec<u8>>>>>,
+    notes: Notes,
 }
 
 impl GlassCipher {

@@ -178,8 +178,10 @@ impl Pair {
     }
 
     fn events(&self, node: usize) -> Vec<&Event> {
-        let event = |output| if let &Output::Event(ref event) = output { Some(event) } else { None };
-        self.outputs[node].iter().filter_map(event).collect()
+        let outputs = self.outputs[node].iter();
+        outputs
+            .filter_map(|output| if let Output::Event(event) = output { Some(event) } else { None })
+            .collect()
     }
 
     /// Both nodes in a room, the first of which says something.
@@ -206,9 +208,12 @@ impl Pair {
 
     /// What the second node heard.
     fn heard(&self) -> Vec<&[u8]> {
-        let payload =
-            |event| if let &Event::Message(ref message) = event { Some(&message.payload[..]) } else { None };
-        self.events(1).into_iter().filter_map(payload).collect()
+        let events = self.events(1).into_iter();
+        events
+            .filter_map(
+                |event| if let Event::Message(message) = event { Some(&message.payload[..]) } else { None },
+            )
+            .collect()
     }
 
     fn count(&self, node: usize, counter: &str) -> u64 {
@@ -281,7 +286,7 @@ fn a_machine_that_slept_keeps_its_links() {
         let room = pair.talk();
         let links = pair.nodes.each_ref().map(|node| node.links().len());
         // Nothing happens for a while, then the clock is told before anything else.
-        pair.now = pair.now + sleep;
+        pair.now += sleep;
         let unix_ms = UNIX_MS + pair.now.as_millis();
         for node in &mut pair.nodes {
             node.handle_input(Input::Clock { unix_ms, resumed: true }, pair.now);

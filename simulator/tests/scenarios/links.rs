@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use unamed_protocol::{CloseReason, Config, Event, NetworkId};
-use unamed_simulator::{BookkeepingCrypto, Crash, NodeIndex, RawState};
+use unamed_simulator::{BookkeepingCrypto, Check, Crash, NodeIndex, RawState};
 
 use crate::dsl::{World, ms, secs, sentences};
 
@@ -150,4 +150,29 @@ fn links_that_neither_end_wants_are_closed() {
     wanted.sort_unstable();
     assert_eq!((homes.len(), linked), (3, wanted));
     assert!(world.count(client, "links_pruned") + world.count(client, "links_closed") >= 5);
+}
+
+#[test]
+fn a_flood_of_service_nodes_never_exceeds_the_hard_budget_and_all_find_their_way() {
+    let crypto = Arc::new(BookkeepingCrypto::new());
+    let mut world = World::unborn(crypto, |config| {
+        (config.service.link.overlay_soft, config.service.link.overlay_hard) = (18, 20);
+        config.check = Check::Sampled(20);
+    });
+    let nodes: Vec<NodeIndex> = (0..30).map(|_| world.sim.add_service()).collect();
+    for &node in &nodes {
+        world.sim.start(node, &nodes[..1]);
+    }
+    let mut most = 0;
+    for _ in 0..300 {
+        world.pass(ms(100));
+        most = nodes.iter().map(|&node| world.node(node).links().len()).fold(most, usize::max);
+    }
+    assert!((10..=20).contains(&most), "{most} links");
+    assert!(world.count(NodeIndex(0), "links_refused") > 0);
+    world.join(nodes[29], 1);
+    world.pass(secs(3));
+    for finder in [nodes[7], nodes[15]] {
+        assert_eq!(world.find(finder, 1).members, [world.sim.peer_id(nodes[29])]);
+    }
 }
