@@ -90,7 +90,10 @@ async fn message(events: &mut RoomEvents) -> Bytes {
         match events.next().await.expect("the room goes on") {
             RoomEvent::Message(message) => return message.payload,
             RoomEvent::MemberJoined { .. } | RoomEvent::Writable => {}
-            other => panic!("{other:?}"),
+            other @ (RoomEvent::MemberLeft { .. }
+            | RoomEvent::MessagesLost { .. }
+            | RoomEvent::Full
+            | RoomEvent::Lagged { .. }) => panic!("{other:?}"),
         }
     }
 }
