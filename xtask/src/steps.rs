@@ -29,7 +29,6 @@ pub(crate) fn test(root: &Path, quick: bool) -> bool {
         report.step("doc tests", || {
             counted(&mut run::cargo(root, &["test", "--doc", "--workspace", "--locked"]), &count)
         });
-        report.step("fuzz corpus replay", || fuzz_replay(root, &count));
         report.step("docs", || docs(root));
         report.step("dependencies", || dependencies(root));
         report.step("simulator smoke", || smoke::smoke(root).into());
@@ -84,16 +83,6 @@ fn tests(root: &Path, count: &Mutex<Count>) -> Outcome {
         command.env("UNAMED_BIN", program);
     }
     counted(&mut command, count)
-}
-
-fn fuzz_replay(root: &Path, count: &Mutex<Count>) -> Outcome {
-    let manifest = "fuzz/Cargo.toml";
-    if !root.join(manifest).exists() {
-        return Outcome::Skipped(format!("there is no {manifest}"));
-    }
-    let mut command =
-        run::cargo(root, &["test", "--manifest-path", manifest, "--lib", "--tests", "--locked"]);
-    counted(command.env("CARGO_TARGET_DIR", run::target_dir(root).join("fuzz")), count)
 }
 
 fn dependencies(root: &Path) -> Outcome {
