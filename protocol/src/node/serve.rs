@@ -33,7 +33,7 @@ impl Node {
         }
     }
 
-    /// The claims this node can answer a find with: those it holds, and its own as a member. On the way to the root only
+    /// The claims this node can answer a find with: those it holds, and those it knows as a member. On the way to the root only
     /// the present holders answer: others may still have claims, which nobody keeps fresh.
     pub(super) fn claims_for(&self, packet: &Routed, early: bool, now: Instant) -> Vec<Bytes> {
         let room = packet.key;
@@ -42,14 +42,24 @@ impl Node {
         let holds = !early || self.table.ready_rank(&room, &self.home_room) < self.config.routing.replicas;
         let most = if holds { most } else { 0 };
         let mut claims = self.store.answer(room, 0, Asker { exclude: asker, known: &[] }, most, now);
-        if let Some(own) = self.own_claim(room)
-            && asker != Some(self.me)
-            && !claims.contains(&own)
-        {
-            claims.truncate(most.saturating_sub(1));
-            claims.push(own);
+        for known in self.claims_as_member(room, asker) {
+            if claims.len() < self.config.routing.claims_per_answer && !claims.contains(&known) {
+                claims.push(known);
+            }
         }
         claims
+    }
+
+    /// The claims this node knows as a member: its own, and those of the members it sees. While its join is not answered
+    /// it does not speak for the room.
+    fn claims_as_member(&self, room: RoomId, asker: Option<PeerId>) -> Vec<Bytes> {
+        let Some(state) = self.rooms.get(&room).filter(|state| state.joined) else { return Vec::new() };
+        let own = state.claim.iter();
+        let others = state.members.values().filter(|member| member.present).map(|member| &member.claim);
+        own.chain(others)
+            .filter(|claim| Some(claim.peer()) != asker)
+            .map(|claim| claim.bytes().clone())
+            .collect()
     }
 
     pub(super) fn answer_find(&mut self, packet: &Routed, claims: Vec<Bytes>, now: Instant) {
