@@ -18,8 +18,12 @@ impl<K: Ord + Copy> Timers<K> {
 
     /// Sets or moves the deadline of `key`.
     pub(crate) fn set(&mut self, key: K, at: Instant) {
-        if let Some(old) = self.by_key.insert(key, at) {
-            self.order.remove(&(old, key));
+        match self.by_key.insert(key, at) {
+            Some(old) if old == at => return,
+            Some(old) => {
+                self.order.remove(&(old, key));
+            }
+            None => {}
         }
         self.order.insert((at, key));
     }

@@ -204,6 +204,11 @@ fn encrypt(key: u64, ad: &[u8], plaintext: &[u8], out: &mut Vec<u8>) {
     let start = out.len();
     out.reserve(plaintext.len().saturating_add(TAG_BYTES));
     out.extend_from_slice(plaintext);
+    encrypt_in_place(key, ad, out, start);
+}
+
+/// Whitens what stands in `out` from `start` on, and appends the tag.
+fn encrypt_in_place(key: u64, ad: &[u8], out: &mut Vec<u8>, start: usize) {
     let ciphertext = out.get_mut(start..).unwrap_or_default();
     whiten(key, ciphertext);
     let tag = tag(Domain::Encrypt, &[key], &[ad, ciphertext]);
@@ -391,11 +396,11 @@ fn message_key((key, counter): (u64, u64)) -> Result<u64, CryptoError> {
 }
 
 impl Cipher for IdealCipher {
-    fn encrypt(&mut self, plaintext: &[u8], out: &mut Vec<u8>) -> Result<(), CryptoError> {
-        if plaintext.len() > PLAINTEXT_BYTES_MAX {
+    fn encrypt_in_place(&mut self, buffer: &mut Vec<u8>, start: usize) -> Result<(), CryptoError> {
+        if buffer.len().saturating_sub(start) > PLAINTEXT_BYTES_MAX {
             return Err(CryptoError::Exhausted);
         }
-        encrypt(message_key(self.send)?, &[], plaintext, out);
+        encrypt_in_place(message_key(self.send)?, &[], buffer, start);
         self.send.1 = self.send.1.saturating_add(1);
         Ok(())
     }

@@ -133,12 +133,22 @@ pub struct Finished {
 
 /// Transport encryption of one link, both directions, with implicit counters as nonces.
 pub trait Cipher: Debug + Send + Sync {
-    /// Appends the ciphertext of `plaintext` and its tag ([`TAG_BYTES`]) to `out`.
+    /// Encrypts what stands in `buffer` from `start` on where it stands, and appends its tag ([`TAG_BYTES`]).
     ///
     /// # Errors
-    /// [`CryptoError::Exhausted`] once the counter is spent, and for more than [`PLAINTEXT_BYTES_MAX`] bytes. `out` is
-    /// unchanged then.
-    fn encrypt(&mut self, plaintext: &[u8], out: &mut Vec<u8>) -> Result<(), CryptoError>;
+    /// [`CryptoError::Exhausted`] once the counter is spent, and for more than [`PLAINTEXT_BYTES_MAX`] bytes. `buffer`
+    /// is unchanged then.
+    fn encrypt_in_place(&mut self, buffer: &mut Vec<u8>, start: usize) -> Result<(), CryptoError>;
+
+    /// Appends the ciphertext of `plaintext` and its tag to `out`.
+    ///
+    /// # Errors
+    /// As [`encrypt_in_place`](Self::encrypt_in_place). `out` is unchanged then.
+    fn encrypt(&mut self, plaintext: &[u8], out: &mut Vec<u8>) -> Result<(), CryptoError> {
+        let start = out.len();
+        out.extend_from_slice(plaintext);
+        self.encrypt_in_place(out, start).inspect_err(|_| out.truncate(start))
+    }
 
     /// Appends the plaintext of `ciphertext` (tag included) to `out`. A refused message does not advance the counter.
     ///

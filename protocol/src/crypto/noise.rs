@@ -12,11 +12,10 @@ use core::fmt;
 use chacha20poly1305::aead::AeadInOut as _;
 use chacha20poly1305::{ChaCha20Poly1305, KeyInit as _, Nonce, Tag};
 use sha2::{Digest as _, Sha256};
-use snow::error::StateProblem;
 use snow::params::{CipherChoice, DHChoice, HashChoice};
 use snow::resolvers::CryptoResolver;
 use snow::types::{Dh, Hash, Random};
-use snow::{Error, HandshakeState, TransportState};
+use snow::{Error, HandshakeState};
 use x25519_dalek::{PublicKey, StaticSecret};
 use zeroize::Zeroizing;
 
@@ -81,10 +80,14 @@ impl Handshake for NoiseHandshake {
     }
 
     fn finish(self: Box<Self>) -> Result<Finished, CryptoError> {
-        let state = self.state.ok_or(CryptoError::Handshake)?;
+        let finished = self.state.filter(HandshakeState::is_handshake_finished);
+        let mut state = finished.ok_or(CryptoError::Handshake)?;
         let binding = state.get_handshake_hash().try_into().map_err(|_| CryptoError::Handshake)?;
-        let transport = state.into_transport_mode().map_err(|_| CryptoError::Handshake)?;
-        Ok(Finished { cipher: Box::new(NoiseCipher { transport }), binding })
+        let (first, second) = state.dangerously_get_raw_split();
+        let (first, second) = (Direction::new(Zeroizing::new(first)), Direction::new(Zeroizing::new(second)));
+        let (send, receive) = if state.is_initiator() { (first, second) } else { (second, first) };
+        let cipher = NoiseCipher { send, receive };
+        Ok(Finished { cipher: Box::new(cipher), binding })
     }
 }
 
@@ -94,49 +97,60 @@ impl fmt::Debug for NoiseHandshake {
     }
 }
 
-/// Transport encryption in both directions.
+/// Transport encryption in both directions (Noise, sections 5.1 and 5.2): a key and a counter for each. `snow` can do
+/// this too, but writes into another buffer than it reads from, and a frame is encrypted where it stands.
 struct NoiseCipher {
-    transport: TransportState,
+    send: Direction,
+    receive: Direction,
 }
 
-impl NoiseCipher {
-    /// Appends what `step` writes into `room` bytes; `out` is as before if it fails.
-    fn append(
-        out: &mut Vec<u8>,
-        room: usize,
-        step: impl FnOnce(&mut [u8]) -> Result<usize, Error>,
-    ) -> Result<(), CryptoError> {
-        let start = out.len();
-        out.resize(start.saturating_add(room), 0);
-        match step(out.get_mut(start..).unwrap_or_default()) {
-            Ok(len) => {
-                out.truncate(start.saturating_add(len));
-                Ok(())
-            }
-            Err(error) => {
-                out.truncate(start);
-                Err(if error == Error::State(StateProblem::Exhausted) {
-                    CryptoError::Exhausted
-                } else {
-                    CryptoError::Decrypt
-                })
-            }
-        }
+struct Direction {
+    key: ChaChaPoly,
+    counter: u64,
+}
+
+impl Direction {
+    const fn new(key: Zeroizing<[u8; 32]>) -> Self {
+        Self { key: ChaChaPoly { key }, counter: 0 }
+    }
+
+    /// The next counter. The last one is reserved (Noise, section 5.1).
+    const fn next(&self) -> Result<u64, CryptoError> {
+        if self.counter == u64::MAX { Err(CryptoError::Exhausted) } else { Ok(self.counter) }
+    }
+
+    const fn advance(&mut self) {
+        self.counter = self.counter.saturating_add(1);
     }
 }
 
 impl Cipher for NoiseCipher {
-    fn encrypt(&mut self, plaintext: &[u8], out: &mut Vec<u8>) -> Result<(), CryptoError> {
+    fn encrypt_in_place(&mut self, buffer: &mut Vec<u8>, start: usize) -> Result<(), CryptoError> {
+        let counter = self.send.next()?;
+        let plaintext = buffer.get_mut(start..).unwrap_or_default();
         if plaintext.len() > PLAINTEXT_BYTES_MAX {
             return Err(CryptoError::Exhausted);
         }
-        let room = plaintext.len().saturating_add(TAG_BYTES);
-        Self::append(out, room, |out| self.transport.write_message(plaintext, out))
+        let tag = self.send.key.seal(counter, &[], plaintext).ok_or(CryptoError::Exhausted)?;
+        buffer.extend_from_slice(&tag);
+        self.send.advance();
+        Ok(())
     }
 
     fn decrypt(&mut self, ciphertext: &[u8], out: &mut Vec<u8>) -> Result<(), CryptoError> {
-        let room = ciphertext.len().checked_sub(TAG_BYTES).ok_or(CryptoError::Decrypt)?;
-        Self::append(out, room, |out| self.transport.read_message(ciphertext, out))
+        let (ciphertext, tag) = ciphertext.split_last_chunk::<TAG_BYTES>().ok_or(CryptoError::Decrypt)?;
+        let counter = self.receive.next()?;
+        if ciphertext.len() > PLAINTEXT_BYTES_MAX {
+            return Err(CryptoError::Decrypt);
+        }
+        let start = out.len();
+        out.extend_from_slice(ciphertext);
+        if !self.receive.key.open(counter, &[], out.get_mut(start..).unwrap_or_default(), tag) {
+            out.truncate(start);
+            return Err(CryptoError::Decrypt);
+        }
+        self.receive.advance();
+        Ok(())
     }
 }
 
@@ -301,6 +315,18 @@ impl ChaChaPoly {
         }
         nonce
     }
+
+    /// Encrypts `body` in place; the tag. `None` for more than the cipher can take, 256 GiB.
+    fn seal(&self, counter: u64, ad: &[u8], body: &mut [u8]) -> Option<[u8; TAG_BYTES]> {
+        let tag = self.aead().encrypt_inout_detached(&Self::nonce(counter), ad, body.into()).ok()?;
+        Some(tag.into())
+    }
+
+    /// Decrypts `body` in place, or returns false and leaves it alone.
+    fn open(&self, counter: u64, ad: &[u8], body: &mut [u8], tag: &[u8; TAG_BYTES]) -> bool {
+        let tag = Tag::from(*tag);
+        self.aead().decrypt_inout_detached(&Self::nonce(counter), ad, body.into(), &tag).is_ok()
+    }
 }
 
 impl snow::types::Cipher for ChaChaPoly {
@@ -317,10 +343,8 @@ impl snow::types::Cipher for ChaChaPoly {
         let Some((body, rest)) = out.split_at_mut_checked(plaintext.len()) else { return 0 };
         let Some(tag_out) = rest.first_chunk_mut::<TAG_BYTES>() else { return 0 };
         body.copy_from_slice(plaintext);
-        let Ok(tag) = self.aead().encrypt_inout_detached(&Self::nonce(nonce), ad, body.into()) else {
-            return 0;
-        };
-        *tag_out = tag.into();
+        let Some(tag) = self.seal(nonce, ad, body) else { return 0 };
+        *tag_out = tag;
         plaintext.len().saturating_add(TAG_BYTES)
     }
 
@@ -328,10 +352,7 @@ impl snow::types::Cipher for ChaChaPoly {
         let (ciphertext, tag) = ciphertext.split_last_chunk::<TAG_BYTES>().ok_or(Error::Decrypt)?;
         let out = out.get_mut(..ciphertext.len()).ok_or(Error::Decrypt)?;
         out.copy_from_slice(ciphertext);
-        self.aead()
-            .decrypt_inout_detached(&Self::nonce(nonce), ad, out.into(), &Tag::from(*tag))
-            .map_err(|_| Error::Decrypt)?;
-        Ok(ciphertext.len())
+        if self.open(nonce, ad, out, tag) { Ok(ciphertext.len()) } else { Err(Error::Decrypt) }
     }
 }
 
@@ -424,20 +445,16 @@ mod tests {
 
     #[test]
     fn a_spent_counter_is_refused() {
-        let mut initiator = NoiseHandshake::new(Role::Initiator, &[1; 32], &[2; 32], b"");
-        let mut responder = NoiseHandshake::new(Role::Responder, &[3; 32], &[4; 32], b"");
-        let first = initiator.write_message(b"").unwrap();
-        responder.read_message(&first).unwrap();
-        let second = responder.write_message(b"").unwrap();
-        initiator.read_message(&second).unwrap();
-        let third = initiator.write_message(b"").unwrap();
-        responder.read_message(&third).unwrap();
-        let mut sender = Box::new(initiator).finish().unwrap().cipher;
-        let mut transport = responder.state.unwrap().into_transport_mode().unwrap();
-        transport.set_receiving_nonce(u64::MAX);
-        let mut receiver = NoiseCipher { transport };
-        let mut sent = Vec::new();
+        let end = |counter| Direction { counter, ..Direction::new(Zeroizing::new([7; 32])) };
+        let last = u64::MAX - 1;
+        let mut sender = NoiseCipher { send: end(last), receive: end(0) };
+        let mut receiver = NoiseCipher { send: end(0), receive: end(last) };
+        let (mut sent, mut received) = (Vec::new(), Vec::new());
         sender.encrypt(b"x", &mut sent).unwrap();
-        assert_eq!(receiver.decrypt(&sent, &mut Vec::new()), Err(CryptoError::Exhausted));
+        receiver.decrypt(&sent, &mut received).unwrap();
+        assert_eq!(received, b"x");
+        assert_eq!(sender.encrypt(b"x", &mut received), Err(CryptoError::Exhausted));
+        assert_eq!(receiver.decrypt(&sent, &mut received), Err(CryptoError::Exhausted));
+        assert_eq!(received, b"x");
     }
 }

@@ -160,20 +160,27 @@ impl Queues {
         if message.is_empty() {
             return Err(QueueError::Empty);
         }
-        let time = self.time;
-        let queue = self.queues.get_mut(class as usize).ok_or(QueueError::Full)?;
-        let messages = queue.messages.len().saturating_add(1);
-        let bytes = queue.bytes.saturating_add(message.len());
-        if bytes.saturating_add(messages.saturating_mul(MESSAGE_COST)) > bytes_max {
+        if !self.fits(class, message.len(), bytes_max) {
             return Err(QueueError::Full);
         }
+        let time = self.time;
+        let queue = self.queues.get_mut(class as usize).ok_or(QueueError::Full)?;
         if queue.messages.is_empty() {
             // A class that was idle has no claim on what it did not use.
             queue.time = queue.time.max(time);
         }
-        queue.bytes = bytes;
+        queue.bytes = queue.bytes.saturating_add(message.len());
         queue.messages.push_back(message);
         Ok(())
+    }
+
+    /// Whether a message of `bytes` leaves its class within `bytes_max`.
+    pub(super) fn fits(&self, class: Class, bytes: usize, bytes_max: usize) -> bool {
+        self.queues.get(class as usize).is_some_and(|queue| {
+            let messages = queue.messages.len().saturating_add(1);
+            let bytes = queue.bytes.saturating_add(bytes);
+            bytes.saturating_add(messages.saturating_mul(MESSAGE_COST)) <= bytes_max
+        })
     }
 
     /// Bytes that wait in a class.

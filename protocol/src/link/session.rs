@@ -228,8 +228,7 @@ impl Session {
         if message.len() > self.bounds.message_bytes_max {
             return Err(QueueError::TooLarge);
         }
-        let bytes_max = self.bounds.queue_bytes_max.get(class as usize).copied().unwrap_or(0);
-        self.queues.push(class, message, bytes_max)?;
+        self.queues.push(class, message, self.bounds.queue_bytes_max(class))?;
         self.watch(now);
         Ok(())
     }
@@ -245,13 +244,8 @@ impl Session {
         }
         let room = self.credit.min(self.bounds.max_frame).checked_sub(FRAME_OVERHEAD)?;
         let State::Established(link) = &mut self.state else { return None };
-        let plaintext = link.plaintext(&mut self.queues, &mut self.sent, room, now);
-        if plaintext.is_empty() {
-            return None;
-        }
-        let mut out = Vec::with_capacity(plaintext.len().saturating_add(FRAME_OVERHEAD));
-        out.extend_from_slice(&frame::header(FrameKind::Transport));
-        if link.cipher.encrypt(&plaintext, &mut out).is_err() {
+        let mut out = link.frame(&mut self.queues, &mut self.sent, room, now)?;
+        if link.cipher.encrypt_in_place(&mut out, HEADER_BYTES).is_err() {
             // The counter is spent after 2^64 frames.
             self.failed = Some(CloseReason::Closed);
             return None;
@@ -347,6 +341,12 @@ impl Session {
         let purged = self.queues.purge(&Class::DATA);
         self.watch(now);
         purged.tokens
+    }
+
+    /// Whether the queue of a class has room for a message of `bytes`.
+    #[must_use]
+    pub fn has_room(&self, class: Class, bytes: usize) -> bool {
+        self.queues.fits(class, bytes, self.bounds.queue_bytes_max(class))
     }
 
     /// Bytes that wait in a class, those of a partly sent message that are left included.
@@ -502,6 +502,10 @@ impl Session {
 }
 
 impl Bounds {
+    fn queue_bytes_max(&self, class: Class) -> usize {
+        self.queue_bytes_max.get(class as usize).copied().unwrap_or(0)
+    }
+
     fn keepalive(&self, peer_is_service: bool, rtt: RoundTrip, now: Instant) -> Keepalive {
         if self.service && peer_is_service {
             Keepalive::new(self.ping_service, self.silence_service, rtt, now)
@@ -570,28 +574,38 @@ impl Established {
         Ok(())
     }
 
-    /// The chunks of the next frame; none if nothing that waits fits `room`.
-    fn plaintext(&mut self, queues: &mut Queues, sent: &mut Vec<Sent>, room: usize, now: Instant) -> Vec<u8> {
+    /// The next frame, not yet encrypted: its header and chunks of at most `room` bytes, with space for the tag. `None`
+    /// if nothing that waits fits.
+    fn frame(
+        &mut self,
+        queues: &mut Queues,
+        sent: &mut Vec<Sent>,
+        room: usize,
+        now: Instant,
+    ) -> Option<Vec<u8>> {
         let due = self.keepalive.is_due() && !self.closed;
         if queues.is_empty() && !due {
-            return Vec::new();
+            return None;
         }
-        let capacity = queues.chunk_bytes(room).saturating_add(2 * PROBE_CHUNK_BYTES_MAX).min(room);
-        let mut out = Vec::with_capacity(capacity);
+        let probes = if due { 2 * PROBE_CHUNK_BYTES_MAX } else { 0 };
+        let chunks = queues.chunk_bytes(room).saturating_add(probes).min(room);
+        let mut out = Vec::with_capacity(chunks.saturating_add(FRAME_OVERHEAD));
+        out.extend_from_slice(&frame::header(FrameKind::Transport));
+        let end = room.saturating_add(HEADER_BYTES);
         if due {
             if let Some(token) = self.keepalive.due_pong()
-                && push_probe(kind::PONG, token, room, &mut out)
+                && push_probe(kind::PONG, token, end, &mut out)
             {
                 self.keepalive.pong_sent();
             }
             if let Some(token) = self.keepalive.due_ping()
-                && push_probe(kind::PING, token, room, &mut out)
+                && push_probe(kind::PING, token, end, &mut out)
             {
                 self.keepalive.ping_sent(now);
             }
         }
-        queues.fill(room.saturating_sub(out.len()), &mut out, sent);
-        out
+        queues.fill(end.saturating_sub(out.len()), &mut out, sent);
+        (out.len() > HEADER_BYTES).then_some(out)
     }
 }
 
@@ -602,11 +616,11 @@ fn token(body: &[u8]) -> Result<u64, CloseReason> {
     }
 }
 
-/// Appends a ping or pong as a whole chunk if it fits `room`; whether it did.
-fn push_probe(kind: u8, token: u64, room: usize, out: &mut Vec<u8>) -> bool {
+/// Appends a ping or pong as a whole chunk if `out` stays within `end` bytes; whether it did.
+fn push_probe(kind: u8, token: u64, end: usize, out: &mut Vec<u8>) -> bool {
     let body = postcard::to_allocvec(&Ping { token }).unwrap_or_default();
     let length = body.len().saturating_add(1);
-    if out.len().saturating_add(2).saturating_add(length) > room {
+    if out.len().saturating_add(2).saturating_add(length) > end {
         return false;
     }
     out.push(WHOLE);

@@ -720,7 +720,9 @@ impl Node {
         let Some(link) = self.links.get(&id) else { return };
         let Some(session) = link.session.as_ref() else { return };
         match session.poll_timeout() {
-            Some(at) => self.timers.set(Timer::Session(id), at),
+            // Each frame of the peer moves its deadline. A timer that is too early finds nothing due and is set anew,
+            // which costs less than moving it with each frame.
+            Some(at) => self.timers.set_earlier(Timer::Session(id), at),
             None => self.timers.clear(Timer::Session(id)),
         }
         if let (LinkState::Draining(reason), true) = (link.state, session.is_drained()) {

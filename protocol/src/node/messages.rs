@@ -149,17 +149,21 @@ impl Node {
             if recipients.is_empty() || sealed { state.streams.reach.1 } else { push_hash(&recipients) };
         let slot = state.streams.outbox.slot(&recipients);
         let body = if sealed { self.sealed_body(room, &recipients, &payload)? } else { payload };
-        let header = Bytes::from(encode_body(&Header {
-            room,
-            author: self.me,
-            instance: self.instance,
-            stream: slot.stream,
-            sequence: slot.sequence,
-            recipients: Bounded::truncated(recipients.iter().copied()),
-            push_set: reach,
-            body_hash: sha256(&[&body]),
-            sealed,
-        }));
+        // Boxed, since it is kept for repair and shall take no more than its bytes.
+        let header = Bytes::from(
+            encode_body(&Header {
+                room,
+                author: self.me,
+                instance: self.instance,
+                stream: slot.stream,
+                sequence: slot.sequence,
+                recipients: Bounded::truncated(recipients.iter().copied()),
+                push_set: reach,
+                body_hash: sha256(&[&body]),
+                sealed,
+            })
+            .into_boxed_slice(),
+        );
         let id = MessageId(sha256(&[&header]));
         let signature =
             if all_reached { Bytes::new() } else { Bytes::copy_from_slice(&self.sign("message", &header)) };
@@ -242,8 +246,7 @@ impl Node {
         let Some(state) = self.rooms.get(&room) else { return false };
         let behind = |link: &LinkId| {
             let session = self.links.get(link).and_then(|link| link.session.as_ref());
-            let queued = session.map_or(0, |session| session.queued_bytes(Class::Small));
-            queued.saturating_add(SMALL_MAX + HEADER_ROOM) > config.link.queue_bytes_max
+            session.is_some_and(|session| !session.has_room(Class::Small, SMALL_MAX + HEADER_ROOM))
         };
         bytes > SMALL_MAX || !state.members.values().filter_map(|member| member.link.as_ref()).any(behind)
     }
@@ -322,10 +325,10 @@ impl Node {
     /// Tells a link the current push set before the first message that names it.
     fn tell_reach(&mut self, room: RoomId, link: LinkId, now: Instant) {
         let Some(state) = self.rooms.get_mut(&room) else { return };
-        let (peers, hash) = (state.streams.reach.0.clone(), state.streams.reach.1);
-        if state.streams.told_reach.insert(link, hash) != Some(hash) {
-            let message = Message::PushSet(PushSet { room, peers: Bounded::truncated(peers) });
-            self.send(link, &message, now);
+        let (peers, hash) = &state.streams.reach;
+        if state.streams.told_reach.insert(link, *hash) != Some(*hash) {
+            let peers = Bounded::truncated(peers.iter().copied());
+            self.send(link, &Message::PushSet(PushSet { room, peers }), now);
         }
     }
 

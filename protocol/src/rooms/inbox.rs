@@ -430,8 +430,6 @@ impl<M> Inbox<M> {
     /// a baseline at 0, from where the first message moves it to its generation; else it is certain only for the first
     /// message of a generation.
     fn open_stream(&mut self, at: Position, now: Instant) {
-        let start = generation_start(at.sequence);
-        let remembered = self.seen.last_before(at).map(|last| last.saturating_add(1));
         let Some(known) = self.authors.get_mut(&at.author) else {
             return;
         };
@@ -449,6 +447,8 @@ impl<M> Inbox<M> {
             };
             known.streams.remove(&oldest);
         }
+        let start = generation_start(at.sequence);
+        let remembered = self.seen.last_before(at).map(|last| last.saturating_add(1));
         let fresh = if known.baseline { Some(0) } else { (at.sequence == start).then_some(start) };
         let next = remembered.or(fresh);
         known.streams.insert(at.stream, Tracked { stream: Stream::new(next, now), used: self.uses });

@@ -40,6 +40,7 @@ use crate::{Instance, PeerId};
 pub mod forward;
 pub mod inbox;
 pub mod outbox;
+mod positions;
 pub mod retention;
 pub mod seen;
 pub mod stream;

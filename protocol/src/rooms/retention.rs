@@ -3,6 +3,7 @@
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::vec::Vec;
 
+use super::positions::Positions;
 use super::{Position, charge};
 use crate::time::Duration;
 use crate::wire::message::StreamMark;
@@ -47,7 +48,7 @@ pub struct Retention<M> {
     /// The running number of the next entry.
     end: u64,
     by_id: BTreeMap<MessageId, u64>,
-    by_position: BTreeMap<Position, u64>,
+    by_position: Positions<u64>,
 }
 
 impl<M> Retention<M> {
@@ -61,7 +62,7 @@ impl<M> Retention<M> {
             entries: VecDeque::new(),
             end: 0,
             by_id: BTreeMap::new(),
-            by_position: BTreeMap::new(),
+            by_position: Positions::new(),
         }
     }
 
@@ -71,7 +72,7 @@ impl<M> Retention<M> {
         let charged = kept.charged();
         if charged > self.bytes_max
             || self.by_id.contains_key(&kept.id)
-            || self.by_position.contains_key(&kept.position)
+            || self.by_position.contains(&kept.position)
         {
             return false;
         }
@@ -79,7 +80,7 @@ impl<M> Retention<M> {
             self.drop_oldest();
         }
         self.by_id.insert(kept.id, self.end);
-        self.by_position.insert(kept.position, self.end);
+        self.by_position.insert(&kept.position, self.end);
         self.end = self.end.saturating_add(1);
         self.bytes = self.bytes.saturating_add(charged);
         self.entries.push_back(kept);
@@ -169,8 +170,7 @@ impl<M> Retention<M> {
                 stream: mark.stream,
                 sequence: mark.next,
             };
-            let to = Position { sequence: u64::MAX, ..from };
-            numbers.extend(self.by_position.range(from..=to).map(|(_, number)| *number));
+            numbers.extend(self.by_position.from(&from));
         }
         numbers.into_iter().filter_map(|n| self.numbered(n)).filter(|kept| kept.is_for(peer)).collect()
     }

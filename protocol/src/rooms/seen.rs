@@ -3,9 +3,10 @@
 //! A message enters only after its author is certain, so that a forger cannot keep a message out by its id. The memory
 //! is bounded; what falls out of it is still refused by the streams, which only move forward.
 
-use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
+use alloc::collections::{BTreeSet, VecDeque};
 
 use super::Position;
+use super::positions::Positions;
 use crate::MessageId;
 
 /// Positions and ids of the newest messages. Costs about 300 bytes each.
@@ -13,7 +14,7 @@ use crate::MessageId;
 pub struct Seen {
     max: usize,
     order: VecDeque<Position>,
-    by_position: BTreeMap<Position, MessageId>,
+    by_position: Positions<MessageId>,
     ids: BTreeSet<MessageId>,
 }
 
@@ -21,15 +22,15 @@ impl Seen {
     /// A memory of at most `max` messages.
     #[must_use]
     pub const fn new(max: usize) -> Self {
-        Self { max, order: VecDeque::new(), by_position: BTreeMap::new(), ids: BTreeSet::new() }
+        Self { max, order: VecDeque::new(), by_position: Positions::new(), ids: BTreeSet::new() }
     }
 
     /// Remembers a message and forgets the oldest beyond the bound. The first id at a position stays.
     pub fn insert(&mut self, at: Position, id: MessageId) {
-        if self.by_position.contains_key(&at) {
+        if self.by_position.contains(&at) {
             return;
         }
-        self.by_position.insert(at, id);
+        self.by_position.insert(&at, id);
         self.ids.insert(id);
         self.order.push_back(at);
         while self.order.len() > self.max {
@@ -41,7 +42,7 @@ impl Seen {
 
     /// Forgets a message that was given back unused, so that it may come again.
     pub fn remove(&mut self, at: &Position) {
-        if self.by_position.contains_key(at) {
+        if self.by_position.contains(at) {
             self.drop_entry(at);
             self.order.retain(|other| other != at);
         }
@@ -56,7 +57,7 @@ impl Seen {
     /// The id of the message at a position.
     #[must_use]
     pub fn id_at(&self, at: &Position) -> Option<MessageId> {
-        self.by_position.get(at).copied()
+        self.by_position.get(at)
     }
 
     /// Whether a message is remembered.
@@ -68,8 +69,7 @@ impl Seen {
     /// The highest remembered sequence number below `at` in its stream.
     #[must_use]
     pub fn last_before(&self, at: Position) -> Option<u64> {
-        let from = Position { sequence: 0, ..at };
-        self.by_position.range(from..at).next_back().map(|(position, _)| position.sequence)
+        self.by_position.last_before(&at)
     }
 
     /// Most messages remembered.

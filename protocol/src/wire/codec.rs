@@ -17,7 +17,7 @@ use super::view::{CircuitData, Reply, RoomMessage, Routed};
 /// The encoding of a payload, without a kind.
 #[must_use]
 pub fn encode_body<T: Serialize + ?Sized>(value: &T) -> Vec<u8> {
-    encode_after(Vec::new(), value)
+    encode_after(Vec::with_capacity(TYPICAL_BYTES), value)
 }
 
 /// Reads a payload, the whole of it.
@@ -26,6 +26,16 @@ pub fn encode_body<T: Serialize + ?Sized>(value: &T) -> Vec<u8> {
 /// If the bytes are not exactly what [`encode_body`] writes for some value of `T`.
 pub fn decode_body<'de, T: Deserialize<'de>>(bytes: &'de [u8]) -> Result<T, DecodeError> {
     decode_from(Reader::new(bytes))
+}
+
+/// Room for most messages, bytes, so that they are written without growing their buffer step by step.
+const TYPICAL_BYTES: usize = 256;
+
+/// A buffer that starts with a message's kind.
+fn started(kind: u8) -> Vec<u8> {
+    let mut out = Vec::with_capacity(TYPICAL_BYTES);
+    out.push(kind);
+    out
 }
 
 fn encode_after<T: Serialize + ?Sized>(prefix: Vec<u8>, value: &T) -> Vec<u8> {
@@ -68,7 +78,7 @@ macro_rules! messages {
             #[must_use]
             pub fn encode(&self) -> Vec<u8> {
                 match self {
-                    $(Self::$derived(body) => encode_after(alloc::vec![kind::$derived_kind], body),)+
+                    $(Self::$derived(body) => encode_after(started(kind::$derived_kind), body),)+
                     $(Self::$view(view) => view.encode(),)+
                 }
             }

@@ -95,9 +95,9 @@ impl GlassCipher {
 }
 
 impl Cipher for GlassCipher {
-    fn encrypt(&mut self, plaintext: &[u8], out: &mut Vec<u8>) -> Result<(), CryptoError> {
-        self.note(plaintext);
-        self.inner.encrypt(plaintext, out)
+    fn encrypt_in_place(&mut self, buffer: &mut Vec<u8>, start: usize) -> Result<(), CryptoError> {
+        self.note(&buffer[start..]);
+        self.inner.encrypt_in_place(buffer, start)
     }
 
     fn decrypt(&mut self, ciphertext: &[u8], out: &mut Vec<u8>) -> Result<(), CryptoError> {
