@@ -48,6 +48,7 @@ impl End {
         let config = SessionConfig {
             role,
             max_frame,
+            frame_charge: 0,
             link,
             relay_bytes_max: 1 << 20,
             network,
