@@ -3,12 +3,13 @@
 use bytes::Bytes;
 use unamed_protocol::crypto::{IdealCrypto, Role, sha256};
 use unamed_protocol::link::Class;
+use unamed_protocol::rooms::forward::push_hash;
 use unamed_protocol::rooms::outbox::stream_id;
 use unamed_protocol::routing::key::home_id;
-use unamed_protocol::wire::message::{CircuitOpen, Header, Hello};
+use unamed_protocol::wire::message::{CircuitOpen, Header, Hello, PushSet};
 use unamed_protocol::wire::{Bounded, Message, PeerIds, RoomMessage, encode_body};
 use unamed_protocol::{
-    DialError, Disconnect, Duration, Input, LinkId, NetworkId, PeerId, Recipients, RequestId,
+    DialError, Disconnect, Duration, Input, LinkId, NetworkId, PeerId, Recipients, RequestId, SaveId,
 };
 
 use super::cast::{PERSONS, ROOMS, connect_packet};
@@ -194,6 +195,17 @@ impl World {
             recipients.push(self.cast.me);
         }
         let recipients = Bounded::ascending(recipients).unwrap_or_default();
+        let push_set = match from.byte() {
+            // The author pushes to the node alone: others are for it to reach.
+            0..0x80 => {
+                let peers = vec![self.cast.me];
+                let push_set = push_hash(&peers);
+                let told = PushSet { room, peers: Bounded::truncated(peers) };
+                self.say(link, circuit, &Message::PushSet(told));
+                push_set
+            }
+            _ => from.number(),
+        };
         let stream = stream_id(&recipients);
         let sequence = match place {
             0..0x80 => self.end_of(link, circuit).map_or(0, |end| end.next(room, stream)),
@@ -207,7 +219,7 @@ impl World {
             stream,
             sequence,
             recipients,
-            push_set: from.number(),
+            push_set,
             body_hash: sha256(&[&body]),
             sealed: false,
         };
@@ -324,11 +336,12 @@ impl World {
     fn stray(&mut self, from: &mut Source<'_>) {
         let gone = self.gone.iter().nth_back(from.below(8)).copied();
         let link = gone.unwrap_or(LinkId(1 << 40));
-        let input = match from.below(5) {
+        let input = match from.below(6) {
             0 => Input::Connected(link),
             1 => Input::DialFailed(link, DialError::Refused),
             2 => Input::Frame(link, from.bytes(64).into()),
             3 => Input::Writable(link, from.small() as usize),
+            4 => Input::Saved(SaveId(1 << 40), from.flag()),
             _ => Input::Disconnected(link, Disconnect::Reset),
         };
         self.node.handle_input(input, self.now);
