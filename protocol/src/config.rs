@@ -13,8 +13,8 @@ pub enum NodeKind {
     Client,
 }
 
-/// The core's configuration. Defaults are those of the design; `routing-evidence` in a comment means that the number has
-/// its measurement in `docs/simulation.md`.
+/// The core's configuration. Defaults are those of the design; a comment that names a section of `docs/simulation.md` means
+/// that the number has its measurement there.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Config {
     /// The network this node belongs to.
@@ -82,7 +82,7 @@ pub struct LinkConfig {
 /// Bounds of routing and rendezvous.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RoutingConfig {
-    /// Leaf set size. Routing-evidence: at least twice the replicas.
+    /// Leaf set size. `docs/simulation.md`: at least twice the replicas.
     pub leaf_set: usize,
     /// Links wanted per k-bucket.
     pub bucket_links: usize,

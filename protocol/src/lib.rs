@@ -34,9 +34,9 @@
 //! 8. **Tell it the wall clock** now and then with [`Input::Clock`], every ten seconds say; it decides expiry and nothing
 //!    else. If the process or machine slept, say `resumed: true`, and before anything else, so that nobody is blamed for
 //!    the silence.
-//! 9. **End it.** After [`Node::shutdown`] go on as before until [`Event::ShutDown`], which comes within five seconds if
-//!    the saves are answered; the node wants nothing from then on. A node may also just be dropped, which to others looks
-//!    like a process that was killed.
+//! 9. **End it.** After [`Node::shutdown`] go on as before until [`Event::ShutDown`], which comes within five seconds; the
+//!    node wants nothing from then on. A node may also just be dropped, which to others looks like a process that was
+//!    killed.
 //!
 //! Any number of inputs may come before a drain: the outputs are the same.
 //!
@@ -153,6 +153,7 @@
 //!
 //! `ARCHITECTURE.md` of the repository has the picture, the path of a packet, and who owns which state.
 #![no_std]
+#![cfg_attr(not(test), deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing))]
 #![cfg_attr(not(test), warn(clippy::std_instead_of_core, clippy::std_instead_of_alloc))]
 
 extern crate alloc;

@@ -11,6 +11,7 @@
 //!
 //! What is not modelled: packet loss and congestion (TCP turns them into delay), CPU time, NAT, TLS, clock skew.
 
+mod crypto;
 mod network;
 mod oracle;
 mod queue;
@@ -20,6 +21,7 @@ mod trace;
 mod workload;
 mod world;
 
+pub use crypto::BookkeepingCrypto;
 pub use network::{Cut, Cuts, Latency, NetworkConfig};
 pub use oracle::{Oracle, RoomIndex};
 pub use queue::EventQueue;

@@ -219,6 +219,7 @@ impl fmt::Display for Report {
         )?;
         writeln!(f, "violated  {} invariants", self.invariant_violations)?;
         writeln!(f, "trace     {}", self.trace_hash)?;
+        writeln!(f, "decisions {}", self.decision_hash)?;
         for detail in &self.details {
             writeln!(f, "  {detail}")?;
         }

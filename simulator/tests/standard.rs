@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use unamed_protocol::crypto::IdealCrypto;
-use unamed_protocol::{Event, Instant, MemberLeftReason, RoomKey};
+use unamed_protocol::{Event, Instant, MemberLeftReason, Recipients, RoomKey};
 use unamed_simulator::{Condition, Crash, NodeIndex, RawState, Simulation, SimulationConfig, Workload};
 
 #[test]
@@ -91,4 +91,39 @@ fn a_raw_link_that_talks_nonsense_is_closed_and_nothing_else_happens() {
     assert!(matches!(sim.raw_state(raw), RawState::Closed(_)), "{:?}", sim.raw_state(raw));
     assert_eq!(sim.node(a).and_then(|node| node.members(room)).map(|members| members.len()), Some(1));
     assert_eq!(sim.violations().first(), []);
+}
+
+#[test]
+fn a_message_to_a_member_out_of_reach_goes_over_the_room_sealed() {
+    let mut sim = Simulation::new(SimulationConfig::new(8, Arc::new(IdealCrypto)));
+    let nodes = [sim.add_service(), sim.add_service(), sim.add_service()];
+    let [a, b, c] = nodes;
+    let key = RoomKey::from_seed([4; 32]);
+    let mut room = None;
+    for node in nodes {
+        sim.start(node, if node == a { &[] } else { &nodes[..1] });
+        sim.run_until(sim.now() + Duration::from_secs(20));
+        room = sim.command(node, |node, now| node.join(&key, now)).and_then(Result::ok);
+    }
+    let room = room.expect("all joined");
+    sim.run_until(sim.now() + Duration::from_secs(20));
+    sim.partition(&[a], &[b]).expect("a cut");
+    // The link is lost after ten seconds of silence, and the member given up ten seconds later.
+    let links_to_b = |sim: &Simulation| {
+        let peer = sim.peer_id(b);
+        sim.node(a).is_some_and(|node| node.links().iter().any(|link| link.peer == peer))
+    };
+    while links_to_b(&sim) {
+        sim.run_until(sim.now() + Duration::from_millis(100));
+    }
+    sim.take_events();
+    let (to, text) = (Recipients::Only(vec![sim.peer_id(b)]), Bytes::from_static(b"for you alone"));
+    let sent = sim.command(a, |node, now| node.broadcast(room, text.clone(), to, now));
+    let id = sent.and_then(Result::ok).expect("b is a member still");
+    sim.run_until(sim.now() + Duration::from_secs(5));
+    let told = |node| {
+        let events = sim.take_events_of(node).into_iter();
+        events.filter(|told| matches!(&told.event, Event::Message(message) if message.id == id)).count()
+    };
+    assert_eq!([b, c].map(told), [1, 0]);
 }

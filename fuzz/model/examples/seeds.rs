@@ -157,123 +157,145 @@ fn live() -> Vec<u8> {
     step(Step::Advance, &[9, 1])
 }
 
+/// Writes a script: its name, its set-up, its steps.
+type Script<'a> = &'a dyn Fn(&str, u8, &[Vec<u8>]);
+
 fn scripts(corpus: &Path) {
     let script = |name: &str, setup: u8, steps: &[Vec<u8>]| {
         write(corpus, "node", name, &[&[setup], steps.concat().as_slice()].concat());
     };
     let tight = setup::TIGHT;
     for (name, setup) in [("client", CLIENT), ("tight-client", CLIENT | tight), ("service", SERVICE)] {
-        script(&format!("{name}-idle"), setup, &[live()]);
-        script(
-            &format!("{name}-bootstrap"),
-            setup,
-            &[step(Step::Bootstrap, &[2, 0, 0]), step(Step::Introduce, &[0, 2, 1, 1]), live()],
-        );
-        script(
-            &format!("{name}-join"),
-            setup,
-            &[
-                step(Step::Bootstrap, &[2, 0, 0]),
-                step(Step::Introduce, &[0, 2, 1, 1]),
-                step(Step::Join, &[0]),
-                live(),
-                step(Step::Broadcast, &[0, 9, 0, 7]),
-                live(),
-                step(Step::Leave, &[0]),
-                live(),
-            ],
-        );
-        script(
-            &format!("{name}-find"),
-            setup,
-            &[
-                step(Step::Bootstrap, &[2, 0, 0]),
-                step(Step::Introduce, &[0, 2, 1, 1]),
-                live(),
-                step(Step::Find, &[1]),
-                live(),
-            ],
-        );
-        script(
-            &format!("{name}-member"),
-            setup,
-            &[
-                step(Step::Accept, &[1, 0]),
-                step(Step::Join, &[0]),
-                step(Step::Saved, &[1]),
-                step(Step::Prove, &[0, 0, 1]),
-                live(),
-                live(),
-                live(),
-                step(Step::Write, &[0, 0, 0, 3, 9, 1, 0]),
-                step(Step::Write, &[0, 0, 2, 3, 9, 1, 0]),
-                live(),
-                step(Step::Broadcast, &[0, 0xE0, 0, 0, 2, 0, 0, 0, 0, 0, 0, 7]),
-                live(),
-                step(Step::Broadcast, &[0, 9, 1, 1, 1, 7]),
-                step(Step::Disconnect, &[0, 1]),
-                live(),
-                live(),
-            ],
-        );
-        script(
-            &format!("{name}-two-runs"),
-            setup,
-            &[
-                step(Step::Accept, &[1, 0]),
-                step(Step::Accept, &[1, 2]),
-                live(),
-                step(Step::Accept, &[1, 2]),
-                live(),
-            ],
-        );
-        script(
-            &format!("{name}-restart"),
-            setup,
-            &[step(Step::Bootstrap, &[2, 0, 0]), live(), step(Step::Restart, &[]), live()],
-        );
-        script(
-            &format!("{name}-asleep"),
-            setup,
-            &[
-                step(Step::Bootstrap, &[2, 0, 0]),
-                step(Step::Join, &[0]),
-                live(),
-                step(Step::Advance, &[13, 0]),
-                step(Step::Clock, &[5, 1]),
-                live(),
-            ],
-        );
-        script(
-            &format!("{name}-circuit"),
-            setup,
-            &[
-                step(Step::Accept, &[0, 0]),
-                step(Step::Join, &[0]),
-                step(Step::OpenCircuit, &[0, 5, 0, 0]),
-                step(Step::Prove, &[1, 0, 1]),
-                live(),
-                live(),
-                live(),
-                step(Step::Broadcast, &[0, 9, 0, 7]),
-                step(Step::Write, &[1, 0, 0, 3, 9, 1, 0]),
-                live(),
-                step(Step::Disconnect, &[0, 0]),
-                live(),
-            ],
-        );
-        script(
-            &format!("{name}-shutdown"),
-            setup,
-            &[
-                step(Step::Bootstrap, &[2, 0, 0]),
-                step(Step::Join, &[0]),
-                live(),
-                step(Step::Shutdown, &[]),
-                live(),
-            ],
-        );
+        arrivals(&script, name, setup);
+        members(&script, name, setup);
+        endings(&script, name, setup);
     }
+    by_hand(&script);
+    relays(&script);
+    rooms(&script);
+    requests(&script);
+}
+
+fn arrivals(script: Script<'_>, name: &str, setup: u8) {
+    script(&format!("{name}-idle"), setup, &[live()]);
+    script(
+        &format!("{name}-bootstrap"),
+        setup,
+        &[step(Step::Bootstrap, &[2, 0, 0]), step(Step::Introduce, &[0, 2, 1, 1]), live()],
+    );
+    script(
+        &format!("{name}-join"),
+        setup,
+        &[
+            step(Step::Bootstrap, &[2, 0, 0]),
+            step(Step::Introduce, &[0, 2, 1, 1]),
+            step(Step::Join, &[0]),
+            live(),
+            step(Step::Broadcast, &[0, 9, 0, 7]),
+            live(),
+            step(Step::Leave, &[0]),
+            live(),
+        ],
+    );
+    script(
+        &format!("{name}-find"),
+        setup,
+        &[
+            step(Step::Bootstrap, &[2, 0, 0]),
+            step(Step::Introduce, &[0, 2, 1, 1]),
+            live(),
+            step(Step::Find, &[1]),
+            live(),
+        ],
+    );
+}
+
+fn members(script: Script<'_>, name: &str, setup: u8) {
+    script(
+        &format!("{name}-member"),
+        setup,
+        &[
+            step(Step::Accept, &[1, 0]),
+            step(Step::Join, &[0]),
+            step(Step::Saved, &[1]),
+            step(Step::Prove, &[0, 0, 1]),
+            live(),
+            live(),
+            live(),
+            step(Step::Write, &[0, 0, 0, 3, 9, 1, 0]),
+            step(Step::Write, &[0, 0, 2, 3, 9, 1, 0]),
+            live(),
+            step(Step::Broadcast, &[0, 0xE0, 0, 0, 2, 0, 0, 0, 0, 0, 0, 7]),
+            live(),
+            step(Step::Broadcast, &[0, 9, 1, 1, 1, 7]),
+            step(Step::Disconnect, &[0, 1]),
+            live(),
+            live(),
+        ],
+    );
+    script(
+        &format!("{name}-two-runs"),
+        setup,
+        &[
+            step(Step::Accept, &[1, 0]),
+            step(Step::Accept, &[1, 2]),
+            live(),
+            step(Step::Accept, &[1, 2]),
+            live(),
+        ],
+    );
+    script(
+        &format!("{name}-restart"),
+        setup,
+        &[step(Step::Bootstrap, &[2, 0, 0]), live(), step(Step::Restart, &[]), live()],
+    );
+    script(
+        &format!("{name}-asleep"),
+        setup,
+        &[
+            step(Step::Bootstrap, &[2, 0, 0]),
+            step(Step::Join, &[0]),
+            live(),
+            step(Step::Advance, &[13, 0]),
+            step(Step::Clock, &[5, 1]),
+            live(),
+        ],
+    );
+}
+
+fn endings(script: Script<'_>, name: &str, setup: u8) {
+    script(
+        &format!("{name}-circuit"),
+        setup,
+        &[
+            step(Step::Accept, &[0, 0]),
+            step(Step::Join, &[0]),
+            step(Step::OpenCircuit, &[0, 5, 0, 0]),
+            step(Step::Prove, &[1, 0, 1]),
+            live(),
+            live(),
+            live(),
+            step(Step::Broadcast, &[0, 9, 0, 7]),
+            step(Step::Write, &[1, 0, 0, 3, 9, 1, 0]),
+            live(),
+            step(Step::Disconnect, &[0, 0]),
+            live(),
+        ],
+    );
+    script(
+        &format!("{name}-shutdown"),
+        setup,
+        &[
+            step(Step::Bootstrap, &[2, 0, 0]),
+            step(Step::Join, &[0]),
+            live(),
+            step(Step::Shutdown, &[]),
+            live(),
+        ],
+    );
+}
+
+fn by_hand(script: Script<'_>) {
     let manual = setup::SERVICE;
     script(
         "manual-dials",
@@ -318,13 +340,10 @@ fn scripts(corpus: &Path) {
             live(),
         ],
     );
-    relays(&script);
-    rooms(&script);
-    requests(&script);
 }
 
 /// Scripts for a relay between the first two links.
-fn relays(script: &dyn Fn(&str, u8, &[Vec<u8>])) {
+fn relays(script: Script<'_>) {
     let setup = setup::SERVICE | setup::SMOOTH | setup::CREDIT | setup::TIGHT;
     let circuit = |end: u8, choices: &[u8]| step(Step::Say, &[&[end, 0, 5], choices].concat());
     // Circuit 0 of the first is circuit 1 of the second.
@@ -340,7 +359,7 @@ fn relays(script: &dyn Fn(&str, u8, &[Vec<u8>])) {
 }
 
 /// Scripts for a room of three: the node and two persons, ends 0 and 1.
-fn rooms(script: &dyn Fn(&str, u8, &[Vec<u8>])) {
+fn rooms(script: Script<'_>) {
     for (name, setup) in [("client", CLIENT), ("service", SERVICE), ("tight", CLIENT | setup::TIGHT)] {
         let met =
             [step(Step::Saved, &[1]), step(Step::Member, &[1, 0]), step(Step::Member, &[3, 0])].concat();
@@ -381,7 +400,7 @@ fn rooms(script: &dyn Fn(&str, u8, &[Vec<u8>])) {
 }
 
 /// Requests that persons bring to a service node.
-fn requests(script: &dyn Fn(&str, u8, &[Vec<u8>])) {
+fn requests(script: Script<'_>) {
     let accept = |person: u8| step(Step::Accept, &[person, 0]);
     let introduce = |end: u8, person: u8| step(Step::Introduce, &[end, person, 1, 1]);
     let linked = [accept(1), accept(0), accept(2), introduce(1, 0), introduce(2, 2), live()].concat();

@@ -11,12 +11,12 @@ use super::clock::{Timer, WallClock};
 use super::links::{DialFor, Link};
 use super::metrics::Counter;
 use super::requests::{Answer, Content, Task};
-use crate::routing::book::BookLimits;
+use crate::routing::book::{Book, BookLimits};
 use crate::routing::store::StoreLimits;
 use crate::routing::table::TableLimits;
 use crate::wire::Sequence;
 use crate::wire::message::Purpose;
-use crate::{Config, Duration, Instant, LinkId, PeerId, RequestId, RoomId, SaveId};
+use crate::{Address, Config, Duration, Instant, LinkId, NodeKind, PeerId, RequestId, RoomId, SaveId};
 
 /// Period of sweeps over links and claims.
 const SWEEP: Duration = Duration::from_secs(5);
@@ -48,7 +48,22 @@ impl Farewell {
     }
 }
 
-pub(super) fn book_limits(config: &Config) -> BookLimits {
+/// The addresses that a node announces: those of a service node, up to the bound.
+pub(super) fn own_addresses(config: &Config, mut addresses: Vec<Address>) -> Vec<Address> {
+    addresses.truncate(if config.kind == NodeKind::Service { Address::ADVERTISED_MAX } else { 0 });
+    addresses
+}
+
+/// A book that allows the classes in which the node itself listens.
+pub(super) fn empty_book(me: PeerId, config: &Config, own: &[Address]) -> Book {
+    let mut book = Book::new(me, book_limits(config));
+    for address in own {
+        book.allow(address.class());
+    }
+    book
+}
+
+fn book_limits(config: &Config) -> BookLimits {
     let (first, longest) = config.routing.offline_retry;
     let defaults = BookLimits::default();
     BookLimits {
@@ -127,7 +142,7 @@ impl Node {
             self.timers.set(Timer::AntiEntropy, now + period);
             self.timers.set(Timer::Ready, now + Duration::from_millis(10));
         }
-        let configured: Vec<crate::Address> = self.book.configured().cloned().collect();
+        let configured: Vec<Address> = self.book.configured().cloned().collect();
         for address in configured {
             self.dial(&address, DialFor::Bootstrap, now);
         }

@@ -420,12 +420,10 @@ impl Node {
     /// Whether a message may be delivered: over its author's own link as of its present instance, or signed by a known
     /// member; in the stream of its recipients, this node among them or the message sealed.
     fn message_is_sound(&self, header: &Header, message: &RoomMessage, from: PeerId, id: LinkId) -> bool {
-        let named = header.recipients.is_empty() || header.recipients.contains(&self.me);
-        if !named
-            || header.stream != stream_id(&header.recipients)
-            || header.author == self.me
-            || header.sealed
-        {
+        let for_all = header.recipients.is_empty();
+        // A sealed message passes through members that it is not for; it is for some in any case.
+        let named = if header.sealed { !for_all } else { for_all || header.recipients.contains(&self.me) };
+        if !named || header.stream != stream_id(&header.recipients) || header.author == self.me {
             return false;
         }
         if header.author == from {

@@ -31,8 +31,8 @@ use crate::routing::table::Table;
 use crate::timer::Timers;
 use crate::wire::{HomeClaim, Sequence};
 use crate::{
-    Address, Config, Deadline, Identity, Instance, Instant, LinkId, MessageId, NodeKind, PeerId, RequestId,
-    RoomId, RoomKey, SaveId,
+    Address, Config, Deadline, Identity, Instance, Instant, LinkId, MessageId, PeerId, RequestId, RoomId,
+    RoomKey, SaveId,
 };
 
 pub(crate) mod api;
@@ -165,13 +165,8 @@ impl Node {
         let boot = saved.boot.saturating_add(1).max(unix_ms);
         let instance = Instance { boot, session: random.requests.next_u64() };
         let (static_secret, sealing_secret) = (random.key(), random.key());
-        let service = config.kind == NodeKind::Service;
-        let mut addresses = if service { addresses } else { Vec::new() };
-        addresses.truncate(Address::ADVERTISED_MAX);
-        let mut book = Book::new(me, life::book_limits(&config));
-        for address in &addresses {
-            book.allow(address.class());
-        }
+        let addresses = life::own_addresses(&config, addresses);
+        let book = life::empty_book(me, &config, &addresses);
         let salt = random.choices.next_u64();
         let hasher = KeyedHasher::new((random.choices.next_u64(), random.choices.next_u64()));
         let mut node = Self {

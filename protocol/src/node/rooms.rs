@@ -43,6 +43,14 @@ pub(super) struct Room {
     pub(super) streams: Streams,
 }
 
+impl Room {
+    /// Whether more members refused this node than took it. A member that refuses may have proved itself before.
+    fn is_full(&self) -> bool {
+        let took = |(peer, member): &(&PeerId, &Member)| member.present && !self.full.contains(*peer);
+        self.full.len() > self.members.iter().filter(took).count()
+    }
+}
+
 /// Another member, by its claim.
 #[derive(Debug)]
 pub(super) struct Member {
@@ -299,8 +307,8 @@ impl Node {
         }
         let members: Vec<PeerId> =
             state.members.iter().filter(|(_, member)| member.present).map(|(peer, _)| *peer).collect();
-        if !state.full.is_empty() && state.full.len() > members.len() {
-            return self.withdraw_as_full(room, now);
+        if state.is_full() {
+            return self.depart(room, RoomLeftReason::Full, now);
         }
         state.joined = true;
         let outcome = if !members.is_empty() {
@@ -315,10 +323,6 @@ impl Node {
         let early = state.streams.take_early();
         self.emit(Event::RoomJoined { room, outcome });
         early.into_iter().for_each(|event| self.emit(event));
-    }
-
-    fn withdraw_as_full(&mut self, room: RoomId, now: Instant) {
-        self.depart(room, RoomLeftReason::Full, now);
     }
 
     pub(super) fn leave_room(&mut self, room: RoomId, now: Instant) -> Result<(), RoomError> {
@@ -522,6 +526,9 @@ impl Node {
         member.failed = true;
         if refused.full {
             state.full.insert(peer);
+            if state.joined && state.is_full() {
+                return self.depart(refused.room, RoomLeftReason::Full, now);
+            }
         } else if !member.present {
             let void = member.claim.sequence();
             state.members.remove(&peer);
@@ -556,6 +563,7 @@ impl Node {
         }
         state.left.insert(peer, member.claim.sequence());
         state.fresh.remove(&peer);
+        state.full.remove(&peer);
         let joined = state.joined;
         self.timers.clear(Timer::Connect(room, peer));
         self.timers.clear(Timer::Suspect(room, peer));

@@ -41,7 +41,7 @@ impl Default for BookLimits {
         Self {
             addresses_max: 256,
             per_source: 64,
-            // Routing-evidence, section 5.
+            // `docs/simulation.md`, defaults.
             lost_max: 32,
             lost_for: Duration::from_secs(3600),
             backoff: (Duration::from_secs(1), Duration::from_secs(300)),

@@ -1,4 +1,4 @@
-//! Routing: distances, the table of service nodes, the claims held for rooms, the address book, the lookup schedule.
+//! Routing: distances, the table of service nodes, the claims held for rooms, and the address book.
 //!
 //! Keys are room ids under Kademlia's XOR metric (Maymounkov and Mazières, "Kademlia: A Peer-to-peer Information System
 //! Based on the XOR Metric", 2002). Every module here is a leaf: it takes values and returns typed answers, sees neither
@@ -7,6 +7,5 @@
 
 pub mod book;
 pub mod key;
-pub mod lookup;
 pub mod store;
 pub mod table;

@@ -6,9 +6,9 @@
 //! - A bucket is a number of *links*, not a list of 20 contacts: routing is recursive, over links that stand. Inbound
 //!   links count, since the relation is symmetric.
 //! - The links of a bucket come from different sub-prefixes, which saves a tenth to a seventh of them for equal hops.
-//! - A bucket prefers neither its first nor its oldest contact, which made the bootstrap nodes hubs (`routing-evidence`,
-//!   pitfall 3), but the quickest of 16 candidates that a salted hash drew, and while too few of those are measured, the
-//!   first drawn. The salt is this node's secret: nobody can choose an id that is drawn for certain.
+//! - A bucket prefers neither its first nor its oldest contact, which made the bootstrap nodes hubs (see
+//!   `docs/simulation.md`), but the quickest of 16 candidates that a salted hash drew, and while too few of those are
+//!   measured, the first drawn. The salt is this node's secret: nobody can choose an id that is drawn for certain.
 //! - Once chosen, a link stays chosen while it lives, unless the bucket can cover one sub-prefix more without it.
 //!
 //! A contact is known by a valid home claim, and [`Table::learn`] trusts its caller for that. The home claims themselves
@@ -31,7 +31,7 @@ mod tests;
 /// Bounds of a [`Table`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TableLimits {
-    /// Size of the leaf set. Routing-evidence, section 2: at least twice the number of copies of a claim.
+    /// Size of the leaf set. `docs/simulation.md`, defaults: at least twice the number of copies of a claim.
     pub leaf_set: usize,
     /// Links wanted per bucket.
     pub bucket_links: usize,

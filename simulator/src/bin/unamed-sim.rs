@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use clap::{Parser, Subcommand, ValueEnum};
 use indicatif::{ProgressBar, ProgressStyle};
-use unamed_protocol::crypto::{Crypto, IdealCrypto, RealCrypto};
-use unamed_simulator::{Check, Outcome, Report, Workload};
+use unamed_protocol::crypto::{Crypto, RealCrypto};
+use unamed_simulator::{BookkeepingCrypto, Check, Outcome, Report, Workload};
 
 /// Simulates networks of rooms: many nodes in one process, in virtual time, the same for the same seed.
 #[derive(Debug, Parser)]
@@ -42,7 +42,7 @@ struct Run {
     /// Virtual time in all, as 180s or 3m; at least 120s, at most 24h.
     #[arg(long, value_name = "TIME", default_value = "180s", value_parser = duration)]
     duration: Duration,
-    /// Ideal crypto is quick; real crypto is what a network uses.
+    /// Ideal crypto is quick; real crypto is what a network uses. Both take the same decisions.
     #[arg(long, value_enum, default_value_t = CryptoChoice::Ideal)]
     crypto: CryptoChoice,
     /// Writes the figures as one JSON object, `-` to standard output.
@@ -119,7 +119,7 @@ fn main() -> ExitCode {
 impl Run {
     fn workload(&self) -> Workload {
         let crypto: Arc<dyn Crypto> = match self.crypto {
-            CryptoChoice::Ideal => Arc::new(IdealCrypto),
+            CryptoChoice::Ideal => Arc::new(BookkeepingCrypto::new()),
             CryptoChoice::Real => Arc::new(RealCrypto),
         };
         let mut workload =

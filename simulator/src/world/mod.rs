@@ -280,8 +280,18 @@ impl Simulation {
 
     /// Adds a node with a configuration of its own. Its identity follows from the seed and its index.
     pub fn add(&mut self, config: Config) -> NodeIndex {
+        let index = self.slots.len() as u64;
+        self.add_as(config, Identity::from_seed(seed_bytes(self.config.seed, "identity", index, 0)))
+    }
+
+    /// Adds a node of the same kind and with the same identity as `node`, at another place.
+    pub fn add_twin(&mut self, node: NodeIndex) -> NodeIndex {
+        let slot = &self.slots[node.0 as usize];
+        self.add_as(slot.config.clone(), slot.identity.clone())
+    }
+
+    fn add_as(&mut self, config: Config, identity: Identity) -> NodeIndex {
         let index = self.slots.len() as u32;
-        let identity = Identity::from_seed(seed_bytes(self.config.seed, "identity", u64::from(index), 0));
         let peer = PeerId(self.config.crypto.public_key(identity.secret()));
         let ip = ip_of(config.kind, index);
         let address = match config.kind {

@@ -128,10 +128,10 @@ impl Claim {
         &self.bytes
     }
 
-    /// How digests name it: the first eight bytes of its SHA-256, little-endian.
+    /// How digests name it: the first eight bytes, little-endian, of the SHA-256 of it without its signatures.
     #[must_use]
     pub fn digest(&self) -> u64 {
-        digest(&self.bytes)
+        digest(&self.bytes, 2)
     }
 
     /// The room.

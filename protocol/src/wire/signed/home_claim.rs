@@ -137,10 +137,10 @@ impl HomeClaim {
         &self.bytes
     }
 
-    /// How digests name it: the first eight bytes of its SHA-256, little-endian.
+    /// How digests name it: the first eight bytes, little-endian, of the SHA-256 of it without its signatures.
     #[must_use]
     pub fn digest(&self) -> u64 {
-        digest(&self.bytes)
+        digest(&self.bytes, 1)
     }
 
     /// The service node's location: its home room, SHA-256 of its peer id.

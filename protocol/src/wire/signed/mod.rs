@@ -146,9 +146,11 @@ fn verify_signed(
         .all(|((kind, public), signature)| verify_body(kind, &[body], public, signature, crypto, network))
 }
 
-/// First eight bytes of the SHA-256 of an object, little-endian: how digests name it.
-fn digest(bytes: &[u8]) -> u64 {
-    let hash = sha256(&[bytes]);
+/// How digests name a signed object: the first eight bytes, little-endian, of the SHA-256 of what is signed. Signatures
+/// are left out: they may be made in several ways, and say nothing that the rest does not.
+fn digest(bytes: &[u8], signatures: usize) -> u64 {
+    let tail = signatures.saturating_mul(SIGNATURE_BYTES);
+    let hash = sha256(&[split(bytes, tail).map_or(bytes, |(signed, _)| signed)]);
     hash.first_chunk().copied().map_or(0, u64::from_le_bytes)
 }
 

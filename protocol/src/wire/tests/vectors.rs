@@ -266,6 +266,10 @@ fn payloads() -> Vec<Vector> {
              10, body hash 52*32, not sealed",
             some_header(),
         ),
+        payload("sealed-body", "copies for peer 02 [aa bb] and peer 03 [cc]", {
+            let copy = |to, sealed: &[u8]| SealedCopy { to: peer(to), sealed: bytes(sealed) };
+            SealedBody { copies: list(vec![copy(2, &[0xaa, 0xbb]), copy(3, &[0xcc])]) }
+        }),
         payload(
             "handshake-payload",
             "identity peer 01, signature 74*64, boot 7, session 200, service, extension 300 with value [01]",

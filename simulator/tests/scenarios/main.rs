@@ -1,0 +1,10 @@
+//! Scenarios in virtual time, by theme: a handful of nodes, one thing that happens, and all that follows from it.
+
+mod circuits;
+mod crypto;
+mod driver;
+mod dsl;
+mod links;
+mod messages;
+mod rooms;
+mod routing;

@@ -1,0 +1,171 @@
+//! Routing and rendezvous: finds, holders of claims, crashes on the way, partitions.
+
+use std::sync::Arc;
+
+use unamed_protocol::{NodeKind, RoomId, RoomKey};
+use unamed_simulator::{BookkeepingCrypto, Condition, Crash, NodeIndex};
+
+use crate::dsl::{World, ms, secs, sentences};
+
+/// XOR distance of a service node's place, SHA-256 of its key, to a room.
+fn distance(world: &World, node: NodeIndex, room: RoomId) -> [u8; 32] {
+    let mut place = RoomKey::room_id(&world.sim.peer_id(node).0).0;
+    place.iter_mut().zip(room.0).for_each(|(byte, other)| *byte ^= other);
+    place
+}
+
+/// The running service nodes, the one nearest to a room first.
+fn by_distance(world: &World, room: u8) -> Vec<NodeIndex> {
+    let room = world.room(room);
+    let mut nodes: Vec<NodeIndex> = world
+        .sim
+        .nodes()
+        .filter(|&node| {
+            world.sim.kind(node) == NodeKind::Service && world.sim.condition(node) == Condition::Up
+        })
+        .collect();
+    nodes.sort_by_key(|&node| distance(world, node, room));
+    nodes
+}
+
+/// The service nodes that hold claims of a room, and how many.
+fn holders(world: &World, room: u8) -> Vec<(NodeIndex, usize)> {
+    let id = world.room(room);
+    let held = |node: NodeIndex| {
+        let table = world.node(node).routing_table();
+        table.held.iter().find(|(held, _)| *held == id).map(|(_, count)| (node, *count))
+    };
+    by_distance(world, room).into_iter().filter_map(held).collect()
+}
+
+#[test]
+fn a_find_of_an_empty_room_answers_after_four_attempts_with_its_route() {
+    let mut world = World::new(6);
+    let client = world.client(2);
+    world.pass(secs(3));
+    let report = world.find(client, 9);
+    assert_eq!((report.attempts, report.members.len()), (4, 0));
+    assert_eq!(report.route.first().map(|hop| hop.peer), Some(world.sim.peer_id(client)));
+    assert!(report.route.len() >= 2, "{report:?}");
+}
+
+#[test]
+fn a_silent_hop_is_routed_round() {
+    let mut world = World::new(12);
+    let [member] = world.members_at(1, [0]);
+    let finder = world.client(1);
+    world.pass(secs(10));
+    let before = world.find(finder, 1);
+    assert_eq!(before.members, [world.sim.peer_id(member)]);
+    let hop = before.route.get(1).expect("a first hop").peer;
+    let hop = world.sim.nodes().find(|node| world.sim.peer_id(*node) == hop).expect("a node");
+    world.sim.crash(hop, Crash::Host);
+    let after = world.find(finder, 1);
+    assert_eq!(after.members, [world.sim.peer_id(member)]);
+    assert!(after.elapsed < secs(3), "{after:?}");
+    assert!(after.route.iter().all(|other| other.peer != world.sim.peer_id(hop)));
+}
+
+#[test]
+fn a_claim_lies_at_the_nearest_service_node_and_its_next_three() {
+    let mut world = World::new(12);
+    for room in 1..=4 {
+        let [member] = world.members_at(room, [u32::from(room)]);
+        let nearest: Vec<(NodeIndex, usize)> =
+            by_distance(&world, room).into_iter().take(4).map(|node| (node, 1)).collect();
+        assert_eq!(holders(&world, room), nearest, "room {room} of {member:?}");
+    }
+}
+
+#[test]
+fn a_newcomer_that_is_nearer_to_a_room_gets_its_claims() {
+    let mut world = World::new(8);
+    let newcomer = world.sim.add_service();
+    let nearest_to_be = |room: &u8| {
+        let id = world.room(*room);
+        let own = distance(&world, newcomer, id);
+        by_distance(&world, *room).iter().all(|&node| distance(&world, node, id) > own)
+    };
+    let room = (1..=255).find(nearest_to_be).expect("one in nine rooms");
+    let [member] = world.members_at(room, [0]);
+    assert_eq!(holders(&world, room).len(), 4);
+    world.sim.start(newcomer, &[NodeIndex(0)]);
+    world.pass(secs(20));
+    assert_eq!(holders(&world, room).first(), Some(&(newcomer, 1)));
+    let finder = world.client(8);
+    world.pass(secs(3));
+    assert_eq!(world.find(finder, room).members, [world.sim.peer_id(member)]);
+}
+
+#[test]
+fn a_room_stays_findable_when_its_root_crashes() {
+    for crash in [Crash::Process, Crash::Host] {
+        let mut world = World::new(8);
+        let [member] = world.members_at(1, [0]);
+        let root = by_distance(&world, 1)[0];
+        let service = (0..8).find(|number| *number != root.0).expect("another one");
+        let finder = world.client(service);
+        world.pass(secs(3));
+        world.sim.crash(root, crash);
+        let report = world.find(finder, 1);
+        assert_eq!(report.members, [world.sim.peer_id(member)], "after {crash:?}");
+        world.pass(secs(60));
+        let nearest: Vec<NodeIndex> = by_distance(&world, 1).into_iter().take(2).collect();
+        let held: Vec<NodeIndex> = holders(&world, 1).into_iter().map(|(node, _)| node).collect();
+        assert!(nearest.iter().all(|node| held.contains(node)), "{nearest:?} of {held:?}");
+    }
+}
+
+#[test]
+fn two_halves_that_formed_apart_become_one_room() {
+    let mut world = World::unborn(Arc::new(BookkeepingCrypto::new()), |_| {});
+    let services: Vec<NodeIndex> = (0..6).map(|_| world.sim.add_service()).collect();
+    let clients = [world.sim.add_client(), world.sim.add_client()];
+    let (left, right) = services.split_at(3);
+    let sides = [[left, &clients[..1]].concat(), [right, &clients[1..]].concat()];
+    let cut = world.sim.partition(&sides[0], &sides[1]).expect("room for a cut");
+    for &service in &services {
+        // Each half has its own first node, and knows the other half's.
+        world.sim.start(service, &[left[0], right[0]]);
+        world.pass(ms(200));
+    }
+    world.sim.start(clients[0], left);
+    world.sim.start(clients[1], right);
+    world.pass(secs(30));
+    for client in clients {
+        world.join(client, 1);
+    }
+    world.pass(secs(30));
+    for client in clients {
+        assert_eq!(world.story(client, 1), sentences(["in alone"]));
+    }
+    world.forget();
+    world.sim.heal(cut);
+    world.pass(secs(100));
+    assert_eq!(world.story(clients[0], 1), sentences(["7 joined"]));
+    assert_eq!(world.story(clients[1], 1), sentences(["6 joined"]));
+    let nearest: Vec<(NodeIndex, usize)> =
+        by_distance(&world, 1).into_iter().take(4).map(|node| (node, 2)).collect();
+    assert_eq!(holders(&world, 1)[..4], nearest);
+}
+
+#[test]
+fn a_service_node_that_restarts_at_its_address_is_found_again() {
+    for crash in [Crash::Process, Crash::Host] {
+        let mut world = World::new(4);
+        let [a, b] = world.service_members(1, [1, 2]);
+        world.sim.crash(a, crash);
+        world.pass(secs(45));
+        assert_eq!(world.story(b, 1), sentences(["1 left, lost"]), "{crash:?}");
+        world.forget();
+        world.sim.restart(a, true);
+        world.join(a, 1);
+        world.pass(secs(30));
+        assert_eq!(world.story(b, 1), sentences(["1 joined"]), "{crash:?}");
+        let client = world.client(1);
+        world.pass(secs(5));
+        let mut wanted = vec![world.sim.peer_id(a), world.sim.peer_id(b)];
+        wanted.sort_unstable();
+        assert_eq!(world.find(client, 1).members, wanted, "{crash:?}");
+    }
+}
