@@ -369,7 +369,7 @@ fn rooms(script: Script<'_>) {
         };
         let say = |end: u8, choices: &[u8]| step(Step::Say, &[&[end, 0, 6], choices].concat());
         let script = |scene: &str, steps: &[Vec<u8>]| {
-            script(&format!("{name}-room-{scene}"), setup, &[&[met.clone()], steps].concat());
+            script(&format!("{name}-room-{scene}"), setup, &[core::slice::from_ref(&met), steps].concat());
         };
         let whisper = step(Step::Broadcast, &[0, 9, 1, 1, 1, 7]);
         let word = step(Step::Broadcast, &[0, 9, 0, 7]);
