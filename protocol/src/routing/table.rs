@@ -9,7 +9,9 @@
 //! - A bucket prefers neither its first nor its oldest contact, which made the bootstrap nodes hubs (see
 //!   `docs/simulation.md`), but the quickest of 16 candidates that a salted hash drew, and while too few of those are
 //!   measured, the first drawn. The salt is this node's secret: nobody can choose an id that is drawn for certain.
-//! - Once chosen, a link stays chosen while it lives, unless the bucket can cover one sub-prefix more without it.
+//! - Once chosen, a link stays chosen while it lives, unless the bucket can cover one sub-prefix more without it, or a
+//!   candidate that was tried turns out to be much quicker: proximity neighbour selection by trial, since what nobody has
+//!   linked nobody has measured (Gummadi et al., 2003, compare where to spend it).
 //!
 //! A contact is known by a valid home claim, and [`Table::learn`] trusts its caller for that. The home claims themselves
 //! are the caller's to keep; [`Learned`] says whom to forget.
@@ -71,6 +73,8 @@ pub struct Contact {
     pub failed_until: Option<Instant>,
     /// Whether the link is one of those that its bucket keeps.
     chosen: bool,
+    /// Whether the other end keeps the link. Only of linked contacts.
+    kept_by_peer: bool,
     /// Whether it was ever linked.
     proven: bool,
     /// Its place in this node's draw.
@@ -192,6 +196,7 @@ impl Table {
             ready: false,
             suspect: false,
             chosen: false,
+            kept_by_peer: false,
             ..contact
         };
         match position(&self.links, &id) {
@@ -220,6 +225,7 @@ impl Table {
             inbound: false,
             bootstrap: false,
             chosen: false,
+            kept_by_peer: false,
             since: now,
             ..self.links.remove(at)
         };
@@ -235,6 +241,16 @@ impl Table {
         self.update(peer, |contact| contact.ready = ready);
     }
 
+    /// The other end of a link says whether it keeps it.
+    pub fn set_kept_by_peer(&mut self, peer: PeerId, kept: bool) {
+        let id = home_id(peer);
+        let link = position(&self.links, &id).ok().and_then(|at| self.links.get_mut(at));
+        if let Some(contact) = link.filter(|contact| contact.kept_by_peer != kept) {
+            contact.kept_by_peer = kept;
+            self.choose_around(&id);
+        }
+    }
+
     /// A linked contact left a hop unacknowledged: it is no next hop until it is heard.
     pub fn suspect(&mut self, peer: PeerId) {
         self.update(peer, |contact| contact.suspect = true);
@@ -245,9 +261,13 @@ impl Table {
         self.update(peer, |contact| contact.suspect = false);
     }
 
-    /// The smoothed round-trip time to a linked contact.
+    /// The smoothed round-trip time to a contact, linked or just tried.
     pub fn measured(&mut self, peer: PeerId, rtt: Duration) {
-        self.update(peer, |contact| contact.rtt = Some(rtt));
+        if let Some(contact) = self.links.iter_mut().find(|contact| contact.peer == peer) {
+            contact.rtt = Some(rtt);
+        } else if let Some(contact) = self.known_mut(&home_id(peer)) {
+            contact.rtt = Some(rtt);
+        }
     }
 
     /// A dial to a known contact failed, or it refused: it is passed over until then, and does not stand in the way of
@@ -487,6 +507,7 @@ impl Table {
             since: now,
             failed_until: None,
             chosen: false,
+            kept_by_peer: false,
             proven: false,
             draw: prefix(&hash),
         }
