@@ -1,4 +1,4 @@
-//! The simulator's command line.
+//! `unamed-sim run`: one run, and its verdict.
 
 use std::fs::File;
 use std::io::{self, BufWriter, IsTerminal as _, Write as _};
@@ -6,27 +6,13 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use clap::{Parser, Subcommand, ValueEnum};
+use clap::ValueEnum;
 use indicatif::{ProgressBar, ProgressStyle};
 use unamed_protocol::crypto::{Crypto, RealCrypto};
 use unamed_simulator::{BookkeepingCrypto, Check, Outcome, Report, Workload};
 
-/// Simulates networks of rooms: many nodes in one process, in virtual time, the same for the same seed.
-#[derive(Debug, Parser)]
-#[command(name = "unamed-sim", version)]
-struct Arguments {
-    #[command(subcommand)]
-    command: Command,
-}
-
-#[derive(Debug, Subcommand)]
-enum Command {
-    /// Runs the standard scenario and judges it: exit code 1 if something that must hold does not.
-    Run(Box<Run>),
-}
-
 #[derive(Debug, clap::Args)]
-struct Run {
+pub(crate) struct Run {
     /// Service nodes.
     #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     nodes: u32,
@@ -105,17 +91,6 @@ fn duration(text: &str) -> Result<Duration, String> {
     }
 }
 
-fn main() -> ExitCode {
-    let Command::Run(run) = Arguments::parse().command;
-    match run.execute() {
-        Ok(code) => code,
-        Err(error) => {
-            eprintln!("unamed-sim: {error}");
-            ExitCode::FAILURE
-        }
-    }
-}
-
 impl Run {
     fn workload(&self) -> Workload {
         let crypto: Arc<dyn Crypto> = match self.crypto {
@@ -137,7 +112,7 @@ impl Run {
         workload
     }
 
-    fn execute(&self) -> Result<ExitCode, String> {
+    pub(crate) fn execute(&self) -> Result<ExitCode, String> {
         let trace = match &self.trace {
             Some(path) => {
                 let file = File::create(path).map_err(|error| format!("--trace {path}: {error}"))?;
@@ -251,23 +226,6 @@ mod tests {
             ["", "s", "-3s", "119s", "25h", "3 m", "3d", "99999999999999999999s", "9999999999999999999h"]
         {
             assert!(duration(text).is_err(), "{text}");
-        }
-    }
-
-    #[test]
-    fn the_arguments_are_consistent() {
-        use clap::CommandFactory as _;
-        Arguments::command().debug_assert();
-    }
-
-    #[test]
-    fn what_is_out_of_range_is_named() {
-        for (flag, value) in [("--nodes", "0"), ("--rooms", "x"), ("--duration", "1s"), ("--seed", "-1")] {
-            let error = Arguments::try_parse_from(["unamed-sim", "run", &format!("{flag}={value}")]);
-            let error = error.expect_err("it is out of range");
-            assert_eq!(error.exit_code(), 2);
-            let text = error.to_string();
-            assert!(text.contains(flag) && text.contains(value), "{text}");
         }
     }
 }
