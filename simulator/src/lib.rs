@@ -14,6 +14,7 @@
 mod crypto;
 mod network;
 mod oracle;
+pub mod plots;
 mod queue;
 pub mod recording;
 mod report;

@@ -5,7 +5,7 @@ use std::fmt;
 use serde::Serialize;
 
 /// What `unamed-sim run --json` writes. Scripts rely on the names; names may be added, none may change.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct Report {
     /// The seed.
     pub seed: u64,
