@@ -11,7 +11,9 @@
 //!
 //! What is not modelled: packet loss and congestion (TCP turns them into delay), CPU time, NAT, TLS, clock skew.
 
+pub mod compare;
 mod crypto;
+mod flat;
 mod network;
 mod oracle;
 pub mod plots;

@@ -1,0 +1,54 @@
+//! A report as a flat row: dotted names and scalar values, for tables and comparisons.
+
+use serde_json::Value;
+
+/// One figure of a row.
+pub(crate) type Field = (String, Value);
+
+/// The scalars of a JSON object by dotted names, in their order. A list of texts becomes one text, its parts separated by
+/// `" | "`; other lists are left out.
+pub(crate) fn flatten(value: &Value) -> Vec<Field> {
+    let mut out = Vec::new();
+    visit("", value, &mut out);
+    out
+}
+
+fn visit(name: &str, value: &Value, out: &mut Vec<Field>) {
+    match value {
+        Value::Object(object) => {
+            for (key, inner) in object {
+                let name = if name.is_empty() { key.clone() } else { format!("{name}.{key}") };
+                visit(&name, inner, out);
+            }
+        }
+        Value::Array(list) => {
+            let texts: Option<Vec<&str>> = list.iter().map(Value::as_str).collect();
+            if let Some(texts) = texts {
+                out.push((name.to_owned(), Value::from(texts.join(" | "))));
+            }
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {
+            out.push((name.to_owned(), value.clone()));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn objects_become_dotted_names() {
+        let value = serde_json::json!({
+            "a": 1, "b": {"c": null, "d": {"e": 0.5}}, "f": ["x", "y"], "g": [1, 2], "h": [], "i": true,
+        });
+        let fields: Vec<(String, String)> =
+            flatten(&value).into_iter().map(|(name, value)| (name, value.to_string())).collect();
+        let fields: Vec<(&str, &str)> =
+            fields.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+        assert_eq!(
+            fields,
+            [("a", "1"), ("b.c", "null"), ("b.d.e", "0.5"), ("f", "\"x | y\""), ("h", "\"\""), ("i", "true")]
+        );
+    }
+}
