@@ -33,6 +33,15 @@ fn visit(name: &str, value: &Value, out: &mut Vec<Field>) {
     }
 }
 
+/// A scalar as the cell of a table: empty for null, without line ends.
+pub(crate) fn cell(value: &Value) -> String {
+    match value {
+        Value::Null => String::new(),
+        Value::String(text) => text.replace(['\n', '\r'], " "),
+        Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_) => value.to_string(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -50,5 +59,11 @@ mod tests {
             fields,
             [("a", "1"), ("b.c", "null"), ("b.d.e", "0.5"), ("f", "\"x | y\""), ("h", "\"\""), ("i", "true")]
         );
+    }
+
+    #[test]
+    fn cells_are_of_one_line() {
+        let values = [Value::Null, Value::from("a\nb"), Value::from(0.25), Value::from(true)];
+        assert_eq!(values.each_ref().map(cell), ["", "a b", "0.25", "true"]);
     }
 }

@@ -21,6 +21,7 @@ mod queue;
 pub mod recording;
 mod report;
 mod rng;
+pub mod sweep;
 mod trace;
 mod workload;
 mod world;
