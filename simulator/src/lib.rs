@@ -21,15 +21,19 @@
 //! only the class of each client ([`Simulation::nat`]).
 
 pub mod churn;
+pub mod compare;
 mod crypto;
+mod flat;
 mod network;
 mod oracle;
+pub mod plots;
 mod queue;
 pub mod recording;
 mod report;
 mod rng;
 mod run;
 pub mod scenario;
+pub mod sweep;
 mod trace;
 mod world;
 

@@ -111,7 +111,7 @@ pub struct Interval {
 
 impl Interval {
     /// Takes the one that follows into it.
-    fn merge(&mut self, next: &Self) {
+    pub(crate) fn merge(&mut self, next: &Self) {
         let (before, after) = (self.seconds as f64, next.seconds as f64);
         let mean = |a: f64, b: f64| (a * before + b * after) / (before + after).max(1.0);
         self.gauges = Gauges {

@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+mod compare;
 mod run;
 
 /// Simulates networks of rooms: many nodes in one process, in virtual time, the same for the same seed.
@@ -18,12 +19,15 @@ struct Arguments {
 enum Command {
     /// Runs a scenario and judges it: exit code 1 if something that must hold does not.
     Run(Box<run::Run>),
+    /// Tells what changed between two sets of runs beyond noise: exit code 1 if anything did, 3 for a bad file.
+    Compare(compare::Compare),
 }
 
 impl Command {
     fn execute(&self) -> Result<ExitCode, String> {
         match self {
             Self::Run(run) => run.execute(),
+            Self::Compare(compare) => Ok(compare.execute()),
         }
     }
 }
