@@ -74,6 +74,7 @@ fn session(crypto: &Arc<dyn Crypto>, role: Role, name: u8) -> Session {
     let config = SessionConfig {
         role,
         max_frame: link.frame_bytes_max,
+        frame_charge: 0,
         link,
         relay_bytes_max: 1 << 20,
         network,

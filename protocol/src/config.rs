@@ -71,6 +71,8 @@ pub struct LinkConfig {
     pub clients_max: usize,
     /// Circuits relayed at a time.
     pub circuits_relayed_max: usize,
+    /// Circuits relayed over the link of one client at a time; over that of a service node a quarter of all.
+    pub circuits_client_max: usize,
     /// Credit window of a circuit in one direction, bytes.
     pub circuit_window_bytes: usize,
     /// From the first packet of a circuit's set-up to its end.
@@ -219,6 +221,7 @@ impl LinkConfig {
             overlay_hard: 128,
             clients_max: 4096,
             circuits_relayed_max: 4096,
+            circuits_client_max: 64,
             circuit_window_bytes: 256 * 1024,
             circuit_timeout: Duration::from_secs(5),
             unwanted_grace: Duration::from_secs(30),

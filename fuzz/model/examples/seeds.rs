@@ -172,6 +172,8 @@ fn scripts(corpus: &Path) {
     }
     by_hand(&script);
     relays(&script);
+    rooms(&script);
+    requests(&script);
 }
 
 fn arrivals(script: Script<'_>, name: &str, setup: u8) {
@@ -354,4 +356,63 @@ fn relays(script: Script<'_>) {
     script("relay-empty-data", setup, &[linked.clone(), opened(9), circuit(0, &[4, 0, 0])]);
     let (credit, reset) = (circuit(1, &[2, 1, 0xC0, 0, 2]), circuit(0, &[3, 0, 3]));
     script("relay-reset", setup, &[linked, opened(100), data.clone(), data, reset, credit.clone(), credit]);
+}
+
+/// Scripts for a room of three: the node and two persons, ends 0 and 1.
+fn rooms(script: Script<'_>) {
+    for (name, setup) in [("client", CLIENT), ("service", SERVICE), ("tight", CLIENT | setup::TIGHT)] {
+        let met =
+            [step(Step::Saved, &[1]), step(Step::Member, &[1, 0]), step(Step::Member, &[3, 0])].concat();
+        let met = [met, live(), live(), live()].concat();
+        let write = |end: u8, place: u8, size: u8, signed: u8| {
+            step(Step::Write, &[end, 0, place, 7, size, signed, 0, 0])
+        };
+        let say = |end: u8, choices: &[u8]| step(Step::Say, &[&[end, 0, 6], choices].concat());
+        let script = |scene: &str, steps: &[Vec<u8>]| {
+            script(&format!("{name}-room-{scene}"), setup, &[core::slice::from_ref(&met), steps].concat());
+        };
+        let whisper = step(Step::Broadcast, &[0, 9, 1, 1, 1, 7]);
+        let word = step(Step::Broadcast, &[0, 9, 0, 7]);
+        let flood = step(Step::Broadcast, &[0, 0xD0, 0x40, 0x1F, 1, 0, 0, 7]);
+        let forward = |end: u8, ago: u8| step(Step::Forward, &[end, ago]);
+        script("in-order", &[write(0, 0, 3, 0), write(0, 0, 4, 1), write(1, 0, 5, 1), live()]);
+        let late = [write(0, 0x84, 3, 1), write(0, 0x86, 3, 1)].concat();
+        script("gap", &[write(0, 0, 3, 1), write(0, 0x83, 3, 1), write(0, 0x85, 3, 1), live(), live(), late]);
+        let again = [write(0, 0, 9, 1), forward(0, 0), forward(1, 1)].concat();
+        script("forwarded", &[write(0, 0, 3, 1), forward(1, 0), live(), again]);
+        let answer = step(Step::Write, &[0, 0, 0, 7, 3, 1, 1, 3, 0]);
+        script("directed", &[whisper, step(Step::Broadcast, &[0, 9, 1, 2, 1, 3, 7]), answer, live()]);
+        // Announce (5), pull (6) and push set (7) of what was said last.
+        let asked = [say(0, &[6, 0, 1, 0]), write(0, 0, 3, 1), say(1, &[5, 0, 1, 0]), live()].concat();
+        script("pull", &[word.clone(), asked, say(1, &[6, 0, 2, 0, 1]), say(0, &[7, 0, 2, 1, 3]), live()]);
+        script("marks", &[word.clone(), say(0, &[8, 0, 1, 0x20, 0, 1, 0]), live()]);
+        script("slow-reader", &[step(Step::Hold, &[0]), flood.clone(), flood, live(), live(), live()]);
+        let lost = [word.clone(), step(Step::Disconnect, &[0, 1]), word].concat();
+        let anew =
+            [step(Step::Accept, &[3, 2]), live(), step(Step::Prove, &[1, 0, 1]), live(), live()].concat();
+        script("relinked", &[lost, step(Step::Member, &[1, 0]), write(1, 0, 3, 1), live(), anew]);
+        let gone = [step(Step::Disconnect, &[0, 0]), live(), live(), live(), say(0, &[4, 0])].concat();
+        script(
+            "parted",
+            &[gone, step(Step::Leave, &[0]), step(Step::Member, &[1, 0]), write(0, 0, 3, 1), live()],
+        );
+    }
+}
+
+/// Requests that persons bring to a service node.
+fn requests(script: Script<'_>) {
+    let accept = |person: u8| step(Step::Accept, &[person, 0]);
+    let introduce = |end: u8, person: u8| step(Step::Introduce, &[end, person, 1, 1]);
+    let linked = [accept(1), accept(0), accept(2), introduce(1, 0), introduce(2, 2), live()].concat();
+    // No exclusions, no route, not to the root, attempt 0, a request id, a room, no target; then for one of the node.
+    let plain = [0, 0, 0, 0, 0x90, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0];
+    let targeted = [0, 0, 0, 0, 0x91, 0x60, 1, 0x60, 0, 1, 0, 0, 0, 0, 0, 0];
+    let silent = SERVICE & !setup::POLITE & !setup::HELPFUL;
+    for purpose in 0..6_u8 {
+        let ask = |before: u8, choices: &[u8]| step(Step::Ask, &[&[0, before, purpose], choices].concat());
+        let asked = [ask(0, &plain), live(), ask(0, &plain), ask(3, &targeted), ask(16, &plain)].concat();
+        script(&format!("ask-{purpose}"), SERVICE, &[linked.clone(), asked, live()]);
+        let asked = [ask(0, &plain), ask(1, &targeted)].concat();
+        script(&format!("ask-{purpose}-in-vain"), silent, &[linked.clone(), asked, live()]);
+    }
 }

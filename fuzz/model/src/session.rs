@@ -41,6 +41,7 @@ impl Watched {
         let config = SessionConfig {
             role,
             max_frame: link.frame_bytes_max,
+            frame_charge: 0,
             link: link.clone(),
             relay_bytes_max: RELAY_BYTES_MAX,
             network: NetworkId::default(),

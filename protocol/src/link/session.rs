@@ -26,6 +26,10 @@ pub struct SessionConfig {
     /// Largest frame, bytes: [`LinkConfig::frame_bytes_max`] on a WebSocket, less inside a circuit. At least
     /// [`PREAUTH_FRAME_BYTES_MAX`] and at most what a Noise message can hold; brought into these bounds.
     pub max_frame: usize,
+    /// Credit that a frame costs beyond its bytes: 0 on a WebSocket, [`CircuitData::FRAME_CHARGE`] inside a circuit.
+    ///
+    /// [`CircuitData::FRAME_CHARGE`]: crate::wire::CircuitData::FRAME_CHARGE
+    pub frame_charge: usize,
     /// Bounds and periods.
     pub link: LinkConfig,
     /// Bound on the queue of [`Class::Relay`], bytes. The windows that a relay granted bound it in any case.
@@ -93,6 +97,7 @@ pub enum SessionEvent {
 #[derive(Clone, Copy, Debug)]
 struct Bounds {
     max_frame: usize,
+    frame_charge: usize,
     message_bytes_max: usize,
     reassembly_bytes_max: usize,
     /// By class. Bulk is bounded by the owner, whose bodies are shared between links.
@@ -161,6 +166,7 @@ impl Session {
         let link = &config.link;
         let bounds = Bounds {
             max_frame: config.max_frame.clamp(PREAUTH_FRAME_BYTES_MAX, FRAME_BYTES_MAX),
+            frame_charge: config.frame_charge,
             message_bytes_max: link.message_bytes_max,
             reassembly_bytes_max: link.reassembly_bytes_max,
             queue_bytes_max: [link.queue_bytes_max, link.queue_bytes_max, config.relay_bytes_max, usize::MAX],
@@ -236,13 +242,14 @@ impl Session {
     /// The next frame within the credit, which it uses up; `None` if nothing waits or the credit is too small.
     pub fn poll_frame(&mut self, now: Instant) -> Option<Bytes> {
         if let Some(frame) = self.outbox.front() {
-            self.credit = self.credit.checked_sub(frame.len())?;
+            self.credit = self.credit.checked_sub(frame.len().saturating_add(self.bounds.frame_charge))?;
             self.asked = Some(now);
             let frame = self.outbox.pop_front();
             self.progressed(now);
             return frame;
         }
-        let room = self.credit.min(self.bounds.max_frame).checked_sub(FRAME_OVERHEAD)?;
+        let credit = self.credit.checked_sub(self.bounds.frame_charge)?;
+        let room = credit.min(self.bounds.max_frame).checked_sub(FRAME_OVERHEAD)?;
         let State::Established(link) = &mut self.state else { return None };
         let mut out = link.frame(&mut self.queues, &mut self.sent, room, now)?;
         if link.cipher.encrypt_in_place(&mut out, HEADER_BYTES).is_err() {
@@ -250,7 +257,7 @@ impl Session {
             self.failed = Some(CloseReason::Closed);
             return None;
         }
-        self.credit = self.credit.saturating_sub(out.len());
+        self.credit = credit.saturating_sub(out.len());
         self.progressed(now);
         Some(Bytes::from(out))
     }

@@ -51,6 +51,8 @@ pub(super) struct RelayEnd {
     owed: usize,
     /// Whether the other side's window is known: it is named once for each circuit.
     opened: bool,
+    /// When a frame came from this side last, or the circuit was asked for.
+    used: Instant,
     /// This side is closed; the other one follows when the queue is empty.
     pub(super) closing: Option<u8>,
 }
@@ -58,7 +60,7 @@ pub(super) struct RelayEnd {
 /// What a token of a queued message stands for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum SendToken {
-    /// A circuit frame of this size that came from this side.
+    /// A circuit frame of this cost that came from this side.
     Relayed { from: CircuitKey, bytes: usize },
     /// A room message to a member.
     Room { room: RoomId, message: MessageId, to: PeerId, link: LinkId },
@@ -67,7 +69,7 @@ pub(super) enum SendToken {
 impl RelayEnd {
     /// Bytes that wait here, and those that may still come.
     pub(super) fn bytes(&self) -> usize {
-        let waiting: usize = self.queue.iter().map(Bytes::len).sum();
+        let waiting: usize = self.queue.iter().map(|frame| CircuitData::charge(frame.len())).sum();
         waiting.saturating_add(self.window).saturating_add(self.owed)
     }
 }
@@ -164,6 +166,39 @@ impl Node {
         self.send(key.0, &Message::CircuitOpened(opened), now);
     }
 
+    /// Whether a link carries as many circuits as one peer may have relayed: so no few peers take all there are.
+    fn link_is_full(&self, via: LinkId) -> bool {
+        let bounds = &self.config.link;
+        self.links.get(&via).is_some_and(|link| {
+            let of_service = (bounds.circuits_relayed_max / 4).max(1);
+            let max = if link.is_service() { of_service } else { bounds.circuits_client_max };
+            link.circuits >= max
+        })
+    }
+
+    /// Ends relayed circuits that were not opened in time, or over which nothing has come for so long that both ends must
+    /// have given them up: links inside ping each other.
+    pub(super) fn sweep_circuits(&mut self, now: Instant) {
+        let bounds = &self.config.link;
+        let idle = bounds.silence_client.saturating_mul(2);
+        let set_up = bounds.circuit_timeout.saturating_add(bounds.handshake_timeout);
+        let silent = |key: &CircuitKey, limit| match self.circuits.get(key) {
+            Some(CircuitEnd::Relay(end)) => now.since(end.used) >= limit,
+            Some(CircuitEnd::Endpoint { .. }) | None => true,
+        };
+        let is_dead = |(key, end): (&CircuitKey, &CircuitEnd)| match end {
+            CircuitEnd::Endpoint { .. } => None,
+            CircuitEnd::Relay(end) => {
+                let limit = if end.opened { idle } else { set_up };
+                (silent(key, limit) && (!end.opened || silent(&end.other, limit))).then_some(*key)
+            }
+        };
+        let dead: Vec<CircuitKey> = self.circuits.iter().filter_map(is_dead).collect();
+        for key in dead {
+            self.break_circuit(key, CloseReason::RelayLost, now);
+        }
+    }
+
     fn add_circuit(&mut self, via: LinkId) {
         if let Some(link) = self.links.get_mut(&via) {
             link.circuits = link.circuits.saturating_add(1);
@@ -173,14 +208,15 @@ impl Node {
     /// This node is a hop on the way.
     fn relay_circuit(&mut self, key: CircuitKey, open: &CircuitOpen, now: Instant) {
         let relayed = self.circuits.values().filter(|end| matches!(end, CircuitEnd::Relay(_))).count() / 2;
-        let full = relayed >= self.config.link.circuits_relayed_max;
+        let full = relayed >= self.config.link.circuits_relayed_max || self.link_is_full(key.0);
         // A client names itself; further relays rely on the first one.
         let forged = self.links.get(&key.0).is_some_and(|link| !link.is_service())
             && self.open_peer(key.0) != Some(open.origin);
         if !self.is_service() || full || forged || self.farewell.is_some() {
             return self.refuse_circuit(key, CloseReason::RelayRefused, now);
         }
-        let onward = self.furthest_linked(&open.route).filter(|(via, _)| *via != key.0);
+        let onward = self.furthest_linked(&open.route);
+        let onward = onward.filter(|(via, _)| *via != key.0 && !self.link_is_full(*via));
         let Some((via, rest)) = onward else {
             return self.refuse_circuit(key, CloseReason::RelayRefused, now);
         };
@@ -197,6 +233,7 @@ impl Node {
                 window,
                 owed: 0,
                 opened,
+                used: now,
                 closing: None,
             })
         };
@@ -257,7 +294,7 @@ impl Node {
 
     pub(super) fn handle_circuit_data(&mut self, id: LinkId, data: CircuitData, now: Instant) {
         let key = (id, data.circuit);
-        let bytes = data.frame.len();
+        let bytes = CircuitData::charge(data.frame.len());
         match self.circuits.get_mut(&key) {
             None => {}
             Some(CircuitEnd::Endpoint { link, owed }) => {
@@ -267,13 +304,14 @@ impl Node {
                 self.grant_owed(key, now);
             }
             Some(CircuitEnd::Relay(end)) => {
-                if bytes == 0 || bytes > end.window || end.closing.is_some() {
+                if data.frame.is_empty() || bytes > end.window || end.closing.is_some() {
                     self.metrics.count(Counter::CircuitViolations);
                     return self.break_circuit(key, CloseReason::Violation, now);
                 }
                 end.window = end.window.saturating_sub(bytes);
+                self.metrics.add(Counter::CircuitBytesRelayed, data.frame.len() as u64);
                 end.queue.push_back(data.frame);
-                self.metrics.add(Counter::CircuitBytesRelayed, bytes as u64);
+                end.used = now;
                 self.pump_relay(key, now);
             }
         }
@@ -284,12 +322,10 @@ impl Node {
         loop {
             let Some(CircuitEnd::Relay(end)) = self.circuits.get_mut(&key) else { return };
             let other = end.other;
-            if end.queue.front().is_none_or(|frame| frame.len() > end.credit) {
-                break;
-            }
+            let cost = end.queue.front().map(|frame| CircuitData::charge(frame.len()));
+            let Some(bytes) = cost.filter(|bytes| *bytes <= end.credit) else { break };
             let Some(frame) = end.queue.pop_front() else { break };
-            end.credit = end.credit.saturating_sub(frame.len());
-            let bytes = frame.len();
+            end.credit = end.credit.saturating_sub(bytes);
             let token = self.mint_token(SendToken::Relayed { from: key, bytes });
             let head = CircuitData { circuit: other.1, frame }.encode();
             self.queue(other.0, Class::Relay, Outgoing { head, body: Bytes::new(), token: Some(token) }, now);

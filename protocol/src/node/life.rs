@@ -185,6 +185,7 @@ impl Node {
     pub(super) fn sweep(&mut self, now: Instant) {
         self.timers.set(Timer::Sweep, now + SWEEP);
         self.sweep_links(now);
+        self.sweep_circuits(now);
         self.expire_claims(now);
         self.expire_members();
         if self.homes_asked.is_none() && !self.is_service() && self.table.links().len() > 0 {

@@ -15,7 +15,7 @@ use crate::crypto::Role;
 use crate::link::{Class, Outgoing, Peer, Sent, Session, SessionConfig, SessionEvent};
 use crate::routing::key::home_id;
 use crate::wire::message::{Goodbye, Reasons};
-use crate::wire::{Bounded, Message};
+use crate::wire::{Bounded, CircuitData, Message};
 use crate::{Address, Instant, LinkId, NodeKind, PeerId};
 
 /// What carries a link, and what the carrier needs to know.
@@ -194,14 +194,17 @@ impl Node {
         carrier: LinkCarrier,
         now: Instant,
     ) -> Session {
-        let max_frame = match carrier {
-            LinkCarrier::WebSocket => self.config.link.frame_bytes_max,
+        let (max_frame, frame_charge) = match carrier {
+            LinkCarrier::WebSocket => (self.config.link.frame_bytes_max, 0),
             // A circuit's frame travels inside a message of its carrier, and shall fit into one frame there.
-            LinkCarrier::Circuit { .. } => self.config.link.frame_bytes_max.saturating_sub(64),
+            LinkCarrier::Circuit { .. } => {
+                (self.config.link.frame_bytes_max.saturating_sub(64), CircuitData::FRAME_CHARGE)
+            }
         };
         let config = SessionConfig {
             role,
             max_frame,
+            frame_charge,
             link: self.config.link.clone(),
             network: self.config.network.clone(),
             identity: self.identity.clone(),

@@ -15,6 +15,7 @@ use crate::link::{Class, Outgoing, Sent};
 use crate::rooms::forward::{Duties, Forwarding, Pulls, PushSets, duties, push_hash};
 use crate::rooms::inbox::{Inbox, Outcome, Released};
 use crate::rooms::outbox::{Outbox, stream_id};
+use crate::rooms::repair::Repairs;
 use crate::rooms::retention::{Kept, Retention};
 use crate::rooms::{Position, STREAMS_ON_WIRE};
 use crate::wire::message::{
@@ -39,6 +40,7 @@ pub(super) struct Streams {
     held: Retention<RoomMessage>,
     push_sets: PushSets,
     pulls: Pulls,
+    repairs: Repairs,
     /// To whom own messages go, ascending; and its hash.
     reach: (Vec<PeerId>, u64),
     /// The push set that each link was told last.
@@ -61,6 +63,7 @@ impl Streams {
             held: Retention::new(config),
             push_sets: PushSets::new(config),
             pulls: Pulls::new(config),
+            repairs: Repairs::default(),
             reach: (Vec::new(), push_hash(&[])),
             told_reach: BTreeMap::new(),
             told_end: BTreeMap::new(),
@@ -101,9 +104,11 @@ impl Streams {
         core::mem::take(&mut self.early)
     }
 
-    fn next_deadline(&self) -> Option<Instant> {
+    fn next_deadline(&mut self) -> Option<Instant> {
+        let inbox = &self.inbox;
         let times = [
-            self.inbox.next_deadline(),
+            inbox.next_deadline(),
+            self.repairs.next_question(|author| inbox.lacks_of(*author)),
             self.pulls.next_deadline(),
             self.held.next_deadline(),
             self.outbox.retained().next_deadline(),
@@ -244,11 +249,14 @@ impl Node {
             return false;
         }
         let Some(state) = self.rooms.get(&room) else { return false };
-        let behind = |link: &LinkId| {
-            let session = self.links.get(link).and_then(|link| link.session.as_ref());
-            session.is_some_and(|session| !session.has_room(Class::Small, SMALL_MAX + HEADER_ROOM))
-        };
-        bytes > SMALL_MAX || !state.members.values().filter_map(|member| member.link.as_ref()).any(behind)
+        let mut links = state.members.values().filter_map(|member| member.link);
+        bytes > SMALL_MAX || links.all(|link| self.link_has_room(link))
+    }
+
+    /// Whether a link's queue takes another small message.
+    fn link_has_room(&self, link: LinkId) -> bool {
+        let session = self.links.get(&link).and_then(|link| link.session.as_ref());
+        session.is_none_or(|session| session.has_room(Class::Small, SMALL_MAX + HEADER_ROOM))
     }
 
     /// Queues a message on a member's link.
@@ -372,6 +380,7 @@ impl Node {
         if let Some(state) = self.rooms.get_mut(&room) {
             state.streams.inbox.author_left(peer, now);
             state.streams.pulls.peer_left(peer);
+            state.streams.repairs.forget(peer);
             state.streams.push_sets.forget(peer);
             state.streams.told_end.remove(&peer);
             state.streams.synced.remove(&peer);
@@ -521,14 +530,18 @@ impl Node {
     /// What a member lacks by its marks, of own messages and of signed ones of others.
     pub(super) fn handle_marks(&mut self, id: LinkId, marks: &StreamMarks, now: Instant) {
         let Some(peer) = self.member_on(id, marks.room) else { return };
-        let Some(state) = self.rooms.get(&marks.room) else { return };
-        let streams = &state.streams;
+        let Some(state) = self.rooms.get_mut(&marks.room) else { return };
+        let streams = &mut state.streams;
+        if !streams.repairs.answer(peer, now) {
+            return;
+        }
         let mut found = streams.outbox.retained().missing_for(peer, &marks.marks);
         found.extend(streams.held.missing_for(peer, &marks.marks));
         let found = found.into_iter().map(|kept| (kept.id, kept.message.clone())).collect();
         self.resend(marks.room, peer, id, found, now);
     }
 
+    /// Sends kept messages again, as many as find room: whoever lacks the rest asks again.
     fn resend(
         &mut self,
         room: RoomId,
@@ -538,26 +551,41 @@ impl Node {
         now: Instant,
     ) {
         for (id, message) in found {
+            let half = self.config.rooms.queued_bytes_max / 2;
+            if !self.link_has_room(link) || self.queued_bytes > half {
+                return;
+            }
             self.metrics.count(Counter::RoomMessagesRepaired);
             self.push_message(room, id, &message, peer, link, now);
         }
     }
 
-    /// Asks for what is missing in the streams of an author: the author, or whoever is linked.
+    /// Asks for what is missing in the streams of an author, unless that was done just now: the author first, or whoever
+    /// is linked, and another member each time.
     fn ask_for_missing(&mut self, room: RoomId, author: PeerId, now: Instant) {
-        let Some(state) = self.rooms.get(&room) else { return };
-        let marks: Vec<StreamMark> = state
-            .streams
-            .inbox
-            .all_marks()
-            .filter(|mark| mark.author == author)
-            .take(STREAMS_ON_WIRE)
-            .collect();
-        let own_link = state.members.get(&author).and_then(|member| member.link);
-        let other = state.members.values().find_map(|member| member.link);
-        if let (Some(link), false) = (own_link.or(other), marks.is_empty()) {
+        let Some(state) = self.rooms.get_mut(&room) else { return };
+        let linked = |peer: &PeerId| state.members.get(peer).and_then(|member| member.link);
+        let own_link = linked(&author);
+        let others = state.members.iter().filter(|(peer, _)| **peer != author);
+        let links: Vec<LinkId> =
+            own_link.into_iter().chain(others.filter_map(|(_, member)| member.link)).collect();
+        let Some(before) = state.streams.repairs.ask(author, now) else { return };
+        let of_author = state.streams.inbox.all_marks().filter(|mark| mark.author == author);
+        let marks: Vec<StreamMark> = of_author.take(STREAMS_ON_WIRE).collect();
+        let link = before.checked_rem(links.len()).and_then(|turn| links.get(turn));
+        if let (Some(&link), false) = (link, marks.is_empty()) {
             let message = Message::StreamMarks(StreamMarks { room, marks: Bounded::truncated(marks) });
             self.send(link, &message, now);
+        }
+    }
+
+    /// Asks again about authors of whom messages are still missing.
+    fn ask_again(&mut self, room: RoomId, now: Instant) {
+        let Some(state) = self.rooms.get(&room) else { return };
+        let mut authors: Vec<PeerId> = state.streams.inbox.gaps().map(|gap| gap.author).collect();
+        authors.dedup();
+        for author in authors {
+            self.ask_for_missing(room, author, now);
         }
     }
 
@@ -572,6 +600,7 @@ impl Node {
         for released in released {
             self.deliver_released(room, released);
         }
+        self.ask_again(room, now);
         for (peer, ids) in pulls {
             let pull = Pull { room, messages: Bounded::truncated(ids) };
             self.send_to(peer, &Message::Pull(pull), now);
@@ -580,7 +609,7 @@ impl Node {
     }
 
     fn schedule_streams(&mut self, room: RoomId, now: Instant) {
-        let next = self.rooms.get(&room).and_then(|state| state.streams.next_deadline());
+        let next = self.rooms.get_mut(&room).and_then(|state| state.streams.next_deadline());
         match next {
             Some(at) => self.timers.set(Timer::Streams(room), at.max(now)),
             None => self.timers.clear(Timer::Streams(room)),

@@ -19,6 +19,9 @@ use crate::{Duration, Instance, Instant, LinkId, PeerId, RoomId, RoomKey};
 /// How long a joiner waits for members that answered but are not linked yet, once one is.
 const STRAGGLERS: Duration = Duration::from_secs(3);
 
+/// Former members remembered.
+const LEFT_MAX: usize = 64;
+
 /// One joined room.
 #[derive(Debug)]
 pub(super) struct Room {
@@ -48,6 +51,15 @@ impl Room {
     fn is_full(&self) -> bool {
         let took = |(peer, member): &(&PeerId, &Member)| member.present && !self.full.contains(*peer);
         self.full.len() > self.members.iter().filter(took).count()
+    }
+
+    /// Takes a former member's claims up to `void` for void.
+    fn note_left(&mut self, peer: PeerId, void: Sequence) {
+        if self.left.len() >= LEFT_MAX {
+            self.left.pop_first();
+        }
+        self.left.insert(peer, void);
+        self.full.remove(&peer);
     }
 }
 
@@ -532,7 +544,7 @@ impl Node {
         } else if !member.present {
             let void = member.claim.sequence();
             state.members.remove(&peer);
-            state.left.insert(peer, void);
+            state.note_left(peer, void);
         }
         self.check_joined(refused.room, now);
     }
@@ -558,12 +570,8 @@ impl Node {
     fn member_gone(&mut self, room: RoomId, peer: PeerId, reason: MemberLeftReason, now: Instant) {
         let Some(state) = self.rooms.get_mut(&room) else { return };
         let Some(member) = state.members.remove(&peer) else { return };
-        if state.left.len() >= 64 {
-            state.left.pop_first();
-        }
-        state.left.insert(peer, member.claim.sequence());
+        state.note_left(peer, member.claim.sequence());
         state.fresh.remove(&peer);
-        state.full.remove(&peer);
         let joined = state.joined;
         self.timers.clear(Timer::Connect(room, peer));
         self.timers.clear(Timer::Suspect(room, peer));
@@ -624,6 +632,7 @@ impl Node {
                 .collect();
             for peer in dead {
                 state.members.remove(&peer);
+                state.full.remove(&peer);
                 self.timers.clear(Timer::Connect(*room, peer));
             }
         }

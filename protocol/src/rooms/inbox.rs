@@ -335,6 +335,12 @@ impl<M> Inbox<M> {
         })
     }
 
+    /// Whether messages of `author` are missing.
+    #[must_use]
+    pub fn lacks_of(&self, author: PeerId) -> bool {
+        self.waiting.range((author, 0)..=(author, u64::MAX)).next().is_some()
+    }
+
     /// How far the streams of `author` were received, for the proof to that author: at most [`STREAMS_ON_WIRE`], the one
     /// to all first, then by recent use. Empty until its first proof came.
     #[must_use]

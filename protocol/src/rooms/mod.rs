@@ -11,6 +11,7 @@
 //! - [`inbox`] puts the messages of others in order, each once, and says which are missing. [`stream`] is one stream of
 //!   it, [`seen`] its memory of what came.
 //! - [`retention`] keeps copies of messages for repair and forwarding.
+//! - [`repair`] says when to ask for what is missing, and when to answer.
 //! - [`forward`] says who forwards a message to members that its author did not reach, and pulls what was announced.
 //!
 //! # Generations
@@ -41,6 +42,7 @@ pub mod forward;
 pub mod inbox;
 pub mod outbox;
 mod positions;
+pub mod repair;
 pub mod retention;
 pub mod seen;
 pub mod stream;

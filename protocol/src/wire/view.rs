@@ -297,6 +297,16 @@ pub struct CircuitData {
 }
 
 impl CircuitData {
+    /// What a frame costs of a window beyond its bytes: about what a relay needs to hold it, so that many small frames
+    /// take no more memory than few large ones.
+    pub const FRAME_CHARGE: usize = 64;
+
+    /// What a frame of so many bytes costs of a window.
+    #[must_use]
+    pub const fn charge(frame_bytes: usize) -> usize {
+        frame_bytes.saturating_add(Self::FRAME_CHARGE)
+    }
+
     /// Reads a whole message.
     ///
     /// # Errors

@@ -67,6 +67,23 @@ fn the_loss_of_a_relay_is_neither_told_nor_costs_a_message() {
     assert_eq!(world.story(a, 1), sentences(["4: answer 0", "4: answer 1"]));
 }
 
+#[test]
+fn a_relay_carries_only_so_many_circuits_for_one_client() {
+    let mut world = World::with(1, |config| config.service.link.circuits_client_max = 1);
+    let [a, b, c] = [0, 0, 0].map(|service| world.client(service));
+    world.pass(secs(2));
+    for client in [a, b, c] {
+        world.join(client, 1);
+        world.pass(secs(20));
+    }
+    assert_eq!(world.members(a, 1), [b]);
+    assert_eq!(world.members(b, 1), [a]);
+    assert_eq!(world.members(c, 1), []);
+    let relay = unamed_simulator::NodeIndex(0);
+    assert!(world.count(relay, "circuits_refused") > 0);
+    assert_eq!(world.count(relay, "circuits_relayed"), 1);
+}
+
 /// What passed ciphers in the clear, by the secret of their owner.
 type Notes = Arc<Mutex<BTreeMap<[u8; 32], Vec<Vec<u8>>>>>;
 

@@ -132,6 +132,29 @@ fn a_refused_broadcast_is_taken_once_the_room_is_writable() {
 }
 
 #[test]
+fn of_a_burst_of_small_messages_each_is_refused_or_delivered() {
+    let mut world = World::new(1);
+    let [a, b, c] = world.members_at(1, [0, 0, 0]);
+    let (mut taken, mut refused) = (Vec::new(), 0);
+    for number in 0..4000 {
+        let text = number.to_string();
+        match world.send(a, 1, Bytes::from(text.clone()), Recipients::All) {
+            Ok(_) => taken.push(format!("1: {text}")),
+            Err(error) => {
+                assert_eq!(error, BroadcastError::Busy);
+                refused += 1;
+            }
+        }
+    }
+    assert!(refused > 0, "the burst is larger than any queue");
+    world.pass(secs(10));
+    for listener in [b, c] {
+        assert_eq!(world.story(listener, 1), taken, "{listener:?}");
+    }
+    assert_eq!(world.story(a, 1), sentences(["writable"]));
+}
+
+#[test]
 fn each_author_is_heard_in_order() {
     let mut world = World::new(2);
     let members = world.members_at(1, [0, 1, 0]);

@@ -8,7 +8,7 @@ use unamed_protocol::crypto::{Crypto as _, IdealCrypto, Role};
 use unamed_protocol::link::{Class, Outgoing, Session, SessionConfig, SessionEvent};
 use unamed_protocol::wire::message::CircuitCredit;
 use unamed_protocol::wire::{CircuitData, Message};
-use unamed_protocol::{Config, Instance, Instant, NetworkId, PeerId};
+use unamed_protocol::{Config, Instance, Instant, NetworkId, PeerId, RoomId};
 
 use super::cast::Person;
 
@@ -28,6 +28,8 @@ pub(super) struct End {
     pub(super) wanted: Option<(u32, PeerId)>,
     /// The number of the next circuit that this end opens.
     next_circuit: u32,
+    /// The next sequence number of each stream.
+    written: BTreeMap<(RoomId, u64), u64>,
     /// Whether this end has ended the link.
     pub(super) over: bool,
 }
@@ -48,6 +50,7 @@ impl End {
         let config = SessionConfig {
             role,
             max_frame,
+            frame_charge: 0,
             link,
             relay_bytes_max: 1 << 20,
             network,
@@ -67,6 +70,7 @@ impl End {
             session,
             circuits: BTreeMap::new(),
             wanted: None,
+            written: BTreeMap::new(),
             next_circuit: u32::from(role == Role::Responder),
             over: false,
         }
@@ -80,6 +84,13 @@ impl End {
     /// Queues a message.
     pub(super) fn say(&mut self, message: &Message, now: Instant) {
         self.say_bytes(Class::Control, message.encode(), now);
+    }
+
+    /// The next sequence number of a stream.
+    pub(super) fn next(&mut self, room: RoomId, stream: u64) -> u64 {
+        let next = self.written.entry((room, stream)).or_default();
+        *next += 1;
+        *next - 1
     }
 
     /// The number of a new circuit over this link.

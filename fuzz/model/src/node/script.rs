@@ -23,7 +23,8 @@ pub enum Step {
     Answer = 6,
     /// A peer proves a room: end, room, answer wanted.
     Prove = 7,
-    /// A peer writes into a room as its author: end, room, sequence, size, signed, recipients.
+    /// A peer writes into a room as its author: end, room, sequence (below 0x80: the next one of its stream), content,
+    /// size (number), signed, recipients.
     Write = 8,
     /// A carrier takes more: carrier, number of bytes.
     Grant = 9,
@@ -63,11 +64,15 @@ pub enum Step {
     Introduce = 26,
     /// A peer sends on what it got from another one: end, which message.
     Forward = 27,
+    /// A peer sends a request on its way: end, how many others have passed it, the choices of a request.
+    Ask = 28,
+    /// A person connects, and both ends join a room: person, room.
+    Member = 29,
 }
 
 impl Step {
     /// All of them, by number.
-    pub const ALL: [Self; 28] = [
+    pub const ALL: [Self; 30] = [
         Self::Accept,
         Self::Bootstrap,
         Self::AnswerDial,
@@ -96,6 +101,8 @@ impl Step {
         Self::Restart,
         Self::Introduce,
         Self::Forward,
+        Self::Ask,
+        Self::Member,
     ];
 }
 

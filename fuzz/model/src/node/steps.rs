@@ -3,15 +3,16 @@
 use bytes::Bytes;
 use unamed_protocol::crypto::{IdealCrypto, Role, sha256};
 use unamed_protocol::link::Class;
+use unamed_protocol::rooms::forward::push_hash;
 use unamed_protocol::rooms::outbox::stream_id;
 use unamed_protocol::routing::key::home_id;
-use unamed_protocol::wire::message::{CircuitOpen, Header, Hello};
-use unamed_protocol::wire::{Bounded, Message, RoomMessage, encode_body};
+use unamed_protocol::wire::message::{CircuitOpen, Header, Hello, PushSet};
+use unamed_protocol::wire::{Bounded, Message, PeerIds, RoomMessage, encode_body};
 use unamed_protocol::{
-    DialError, Disconnect, Duration, Input, LinkId, NetworkId, PeerId, Recipients, RequestId,
+    DialError, Disconnect, Duration, Input, LinkId, NetworkId, PeerId, Recipients, RequestId, SaveId,
 };
 
-use super::cast::{ROOMS, connect_packet};
+use super::cast::{PERSONS, ROOMS, connect_packet};
 use super::peers::End;
 use super::script::Step;
 use super::world::{Carrier, CarrierState, World};
@@ -78,6 +79,8 @@ impl World {
             Step::Restart => self.restart(),
             Step::Introduce => self.introduce(from),
             Step::Forward => self.forward(from),
+            Step::Ask => self.ask(from),
+            Step::Member => self.member(from),
         }
         self.settle();
     }
@@ -184,10 +187,7 @@ impl World {
             return;
         };
         let room = self.cast.rooms[from.below(ROOMS)].1;
-        let sequence = match from.byte() {
-            number @ 0..0xC0 => u64::from(number & 0x1F) | u64::from(number >> 5) << 32,
-            _ => from.number(),
-        };
+        let place = from.byte();
         let body = Bytes::from(vec![from.byte(); from.number().min(100_000) as usize]);
         let signed = from.flag();
         let mut recipients: Vec<PeerId> = from.list(4, |from| self.cast.peer(from));
@@ -195,14 +195,31 @@ impl World {
             recipients.push(self.cast.me);
         }
         let recipients = Bounded::ascending(recipients).unwrap_or_default();
+        let push_set = match from.byte() {
+            // The author pushes to the node alone: others are for it to reach.
+            0..0x80 => {
+                let peers = vec![self.cast.me];
+                let push_set = push_hash(&peers);
+                let told = PushSet { room, peers: Bounded::truncated(peers) };
+                self.say(link, circuit, &Message::PushSet(told));
+                push_set
+            }
+            _ => from.number(),
+        };
+        let stream = stream_id(&recipients);
+        let sequence = match place {
+            0..0x80 => self.end_of(link, circuit).map_or(0, |end| end.next(room, stream)),
+            number @ 0x80..0xC0 => u64::from(number & 0x1F) | (u64::from(number >> 5 & 1) << 32),
+            _ => from.number(),
+        };
         let header = Header {
             room,
             author: self.cast.persons[person].peer,
             instance,
-            stream: stream_id(&recipients),
+            stream,
             sequence,
             recipients,
-            push_set: from.number(),
+            push_set,
             body_hash: sha256(&[&body]),
             sealed: false,
         };
@@ -319,11 +336,12 @@ impl World {
     fn stray(&mut self, from: &mut Source<'_>) {
         let gone = self.gone.iter().nth_back(from.below(8)).copied();
         let link = gone.unwrap_or(LinkId(1 << 40));
-        let input = match from.below(5) {
+        let input = match from.below(6) {
             0 => Input::Connected(link),
             1 => Input::DialFailed(link, DialError::Refused),
             2 => Input::Frame(link, from.bytes(64).into()),
             3 => Input::Writable(link, from.small() as usize),
+            4 => Input::Saved(SaveId(1 << 40), from.flag()),
             _ => Input::Disconnected(link, Disconnect::Reset),
         };
         self.node.handle_input(input, self.now);
@@ -344,6 +362,37 @@ impl World {
         let known = self.cast.messages.ago(from.below(32)).map(|(_, message)| message.clone());
         if let Some(message) = known {
             self.say(link, circuit, &Message::RoomMessage(message));
+        }
+    }
+
+    /// A request that others have passed on, by the book.
+    fn ask(&mut self, from: &mut Source<'_>) {
+        let Some((link, circuit)) = self.some_end(from) else { return };
+        let Some(person) = self.end_of(link, circuit).map(|end| end.person) else { return };
+        let before = from.below(17);
+        let others = (0..PERSONS).filter(|other| *other != person).take(before.min(15));
+        let route: Vec<PeerId> =
+            others.chain([person]).map(|number| self.cast.persons[number].peer).collect();
+        let mut packet = generate::routed(&mut self.cast, from);
+        packet.route = PeerIds::new(&route).unwrap_or_default();
+        self.say(link, circuit, &Message::Routed(packet));
+    }
+
+    /// A person that is linked and a member.
+    fn member(&mut self, from: &mut Source<'_>) {
+        let (person, room) = (self.cast.person(from), from.below(ROOMS));
+        let end = self.make_end(person, false, 0);
+        self.accept(Some(end));
+        let (key, id) = &self.cast.rooms[room];
+        if self.node.join(key, self.now).is_ok() {
+            self.ledger.joining(*id);
+        }
+        self.settle();
+        let linked = |(link, carrier): (&LinkId, &Carrier)| {
+            carrier.end.as_ref().is_some_and(|end| end.person == person).then_some(*link)
+        };
+        if let Some(link) = self.carriers.iter().rev().find_map(linked) {
+            self.prove(link, None, room, true);
         }
     }
 

@@ -36,6 +36,7 @@ pub(super) fn config(role: Role, name: u8) -> SessionConfig {
     SessionConfig {
         role,
         max_frame: link.frame_bytes_max,
+        frame_charge: 0,
         link,
         relay_bytes_max: 1 << 20,
         network,

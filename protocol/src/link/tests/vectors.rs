@@ -20,6 +20,7 @@ fn config(role: Role, name: u8) -> SessionConfig {
     SessionConfig {
         role,
         max_frame: 1024,
+        frame_charge: 0,
         link,
         relay_bytes_max: 0,
         network,

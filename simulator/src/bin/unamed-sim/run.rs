@@ -1,52 +1,60 @@
-//! `unamed-sim run`: one run, and its verdict.
+//! `unamed-sim run`: one run of a scenario, and its verdict.
 
 use std::fs::File;
 use std::io::{self, BufWriter, IsTerminal as _, Write as _};
 use std::process::ExitCode;
-use std::sync::Arc;
 use std::time::Duration;
 
 use clap::ValueEnum;
 use indicatif::{ProgressBar, ProgressStyle};
-use unamed_protocol::crypto::{Crypto, RealCrypto};
-use unamed_simulator::{BookkeepingCrypto, Check, Outcome, Report, Workload};
+use unamed_simulator::scenario::{CryptoKind, duration_text, parse_duration};
+use unamed_simulator::{Check, ChurnModel, Outcome, Report, RunOptions, Scenario};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Run {
-    /// Service nodes.
-    #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
-    nodes: u32,
-    /// Client nodes in total.
-    #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u32).range(0..=1_000_000))]
-    clients: u32,
-    /// Rooms, of 2 to 10 members each.
-    #[arg(long, value_name = "N", default_value_t = 25, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
-    rooms: u32,
-    /// Decides everything that is random.
-    #[arg(long, value_name = "N", default_value_t = 1)]
-    seed: u64,
-    /// Virtual time in all, as 180s or 3m; at least 120s, at most 24h.
-    #[arg(long, value_name = "TIME", default_value = "180s", value_parser = duration)]
-    duration: Duration,
-    /// Ideal crypto is quick; real crypto is what a network uses. Both take the same decisions.
-    #[arg(long, value_enum, default_value_t = CryptoChoice::Ideal)]
-    crypto: CryptoChoice,
+    /// Scenario file, TOML; without one, the standard scenario runs. Flags override what it says.
+    #[arg(value_name = "SCENARIO.toml")]
+    scenario: Option<String>,
+    /// Service nodes [default: 50].
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    nodes: Option<u32>,
+    /// Client nodes in total [default: 100].
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(0..=1_000_000))]
+    clients: Option<u32>,
+    /// Rooms, of 2 to 10 members each [default: 25].
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    rooms: Option<u32>,
+    /// Decides everything that is random [default: 1].
+    #[arg(long, value_name = "N")]
+    seed: Option<u64>,
+    /// Virtual time in all, as 180s or 20m; at least 110s unless the file has shorter phases [default: 180s].
+    #[arg(long, value_name = "TIME", value_parser = duration)]
+    duration: Option<Duration>,
+    /// Sessions of service nodes: none, exp:MEDIAN_MINUTES, kad, harsh or browser [default: none].
+    #[arg(long, value_name = "MODEL")]
+    churn: Option<ChurnModel>,
+    /// Sessions of clients, likewise [default: none].
+    #[arg(long, value_name = "MODEL")]
+    client_churn: Option<ChurnModel>,
+    /// Ideal crypto is quick; real crypto is what a network uses. Both take the same decisions [default: ideal].
+    #[arg(long, value_enum)]
+    crypto: Option<CryptoChoice>,
     /// Writes the figures as one JSON object, `-` to standard output.
     #[arg(long, value_name = "FILE")]
     json: Option<String>,
     /// Writes all that happens as JSON lines. Large.
     #[arg(long, value_name = "FILE")]
     trace: Option<String>,
-    /// Finds by strangers per second.
-    #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u32).range(0..=1_000_000))]
-    finds: u32,
-    /// Messages that each member of each room sends.
-    #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u32).range(0..=10_000))]
-    messages: u32,
-    /// Clients that leave or crash while finds are measured [default: 3 in 100].
+    /// Finds by strangers per second [default: 50].
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(0..=1_000_000))]
+    finds: Option<u32>,
+    /// Messages that each member of each room sends, in the mean [default: 3].
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(0..=10_000))]
+    messages: Option<u32>,
+    /// Clients that leave or crash while finds are measured [default: 3 in 100, none with churn].
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(0..=1_000_000))]
     leaves: Option<u32>,
-    /// Clients that switch their primary room meanwhile [default: 2 in 100].
+    /// Clients that switch their primary room meanwhile [default: 2 in 100, none with churn].
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(0..=1_000_000))]
     switches: Option<u32>,
     /// When the nodes' invariants are checked.
@@ -74,65 +82,71 @@ enum CheckChoice {
 }
 
 fn duration(text: &str) -> Result<Duration, String> {
-    let (digits, unit) = text.split_at(text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len()));
-    let number: u64 = digits.parse().map_err(|_| String::from("expected a time such as 180s, 3m or 1h"))?;
-    let seconds = match unit {
-        "" | "s" => number,
-        "m" => number.saturating_mul(60),
-        "h" => number.saturating_mul(3600),
-        _ => return Err(String::from("the unit is none of s, m and h")),
-    };
-    let duration = Duration::from_secs(seconds);
-    let range = Workload::DURATION_MIN..=Duration::from_secs(24 * 3600);
-    if range.contains(&duration) {
-        Ok(duration)
-    } else {
-        Err(format!("{text} is not in {}s..=24h", Workload::DURATION_MIN.as_secs()))
-    }
+    let duration = parse_duration(text)?;
+    let range = Duration::from_secs(5)..=Scenario::DURATION_MAX;
+    if range.contains(&duration) { Ok(duration) } else { Err(format!("{text} is not in 5s..=168h")) }
 }
 
 impl Run {
-    fn workload(&self) -> Workload {
-        let crypto: Arc<dyn Crypto> = match self.crypto {
-            CryptoChoice::Ideal => Arc::new(BookkeepingCrypto::new()),
-            CryptoChoice::Real => Arc::new(RealCrypto),
+    /// The scenario of the file, or the standard one, with what the flags say.
+    fn scenario(&self) -> Result<Scenario, String> {
+        let mut scenario = match &self.scenario {
+            Some(path) => {
+                let text = std::fs::read_to_string(path).map_err(|error| format!("{path}: {error}"))?;
+                Scenario::parse(&text).map_err(|error| format!("{path}: {error}"))?
+            }
+            None => Scenario::default(),
         };
-        let mut workload =
-            Workload::new(self.nodes as usize, self.clients as usize, self.rooms as usize, self.seed, crypto);
-        workload.duration = self.duration;
-        workload.finds_per_second = f64::from(self.finds);
-        workload.messages = self.messages as usize;
-        workload.leaves = self.leaves.map_or(workload.leaves, |leaves| leaves as usize);
-        workload.switches = self.switches.map_or(workload.switches, |switches| switches as usize);
-        workload.check = match self.check {
+        let set = &mut scenario;
+        set.seed = self.seed.unwrap_or(set.seed);
+        set.duration = self.duration.unwrap_or(set.duration);
+        set.nodes.service = self.nodes.unwrap_or(set.nodes.service);
+        if self.clients.is_some() {
+            (set.nodes.clients, set.nodes.clients_per_service) = (self.clients, None);
+        }
+        if self.rooms.is_some() {
+            let workload = &mut set.workload;
+            (workload.rooms, workload.rooms_per_client, workload.rooms_each) = (self.rooms, None, None);
+        }
+        set.churn.service = self.churn.unwrap_or(set.churn.service);
+        set.churn.clients = self.client_churn.unwrap_or(set.churn.clients);
+        set.crypto = match self.crypto {
+            Some(CryptoChoice::Ideal) => CryptoKind::Ideal,
+            Some(CryptoChoice::Real) => CryptoKind::Real,
+            None => set.crypto,
+        };
+        let workload = &mut set.workload;
+        workload.finds_per_s = self.finds.map_or(workload.finds_per_s, f64::from);
+        workload.messages = self.messages.map_or(workload.messages, f64::from);
+        workload.leaves = self.leaves.or(workload.leaves);
+        workload.switches = self.switches.or(workload.switches);
+        scenario.check().map_err(|error| error.to_string())?;
+        Ok(scenario)
+    }
+
+    fn options(&self) -> Result<RunOptions, String> {
+        let mut options = RunOptions::default();
+        if let Some(path) = &self.trace {
+            let file = File::create(path).map_err(|error| format!("--trace {path}: {error}"))?;
+            options.trace = Some(Box::new(BufWriter::with_capacity(1 << 20, file)));
+        }
+        options.check = match self.check {
             CheckChoice::Every => Check::Every,
-            CheckChoice::Sampled => workload.check,
+            CheckChoice::Sampled => options.check,
             CheckChoice::End => Check::AtEnd,
         };
-        workload
+        Ok(options)
     }
 
     pub(crate) fn execute(&self) -> Result<ExitCode, String> {
-        let trace = match &self.trace {
-            Some(path) => {
-                let file = File::create(path).map_err(|error| format!("--trace {path}: {error}"))?;
-                Some(Box::new(BufWriter::with_capacity(1 << 20, file)))
-            }
-            None => None,
-        };
-        let (line, report_panic) = (self.line(), std::panic::take_hook());
+        let (scenario, options) = (self.scenario()?, self.options()?);
+        let (line, report_panic) = (self.line(&scenario), std::panic::take_hook());
         std::panic::set_hook(Box::new(move |panic| {
             report_panic(panic);
             eprintln!("unamed-sim: the same again with: {line}");
         }));
-        let bar = progress_bar(self.duration);
-        let run = self.workload();
-        let prepare = |sim: &mut unamed_simulator::Simulation| {
-            if let Some(trace) = trace {
-                sim.write_trace(trace);
-            }
-        };
-        let mut outcome = run.run(prepare, |progress| {
+        let bar = progress_bar(scenario.duration);
+        let mut outcome = scenario.run(options, |progress| {
             if let Some(bar) = &bar {
                 bar.set_position(progress.at.as_millis() / 1000);
                 let per_second = progress.events as f64 / bar.elapsed().as_secs_f64().max(0.001);
@@ -143,10 +157,10 @@ impl Run {
         if let Some(bar) = &bar {
             bar.finish_and_clear();
         }
-        self.conclude(&mut outcome)
+        self.conclude(&scenario, &mut outcome)
     }
 
-    fn conclude(&self, outcome: &mut Outcome) -> Result<ExitCode, String> {
+    fn conclude(&self, scenario: &Scenario, outcome: &mut Outcome) -> Result<ExitCode, String> {
         if let Some(path) = &self.trace {
             outcome.simulation.finish_trace().map_err(|error| format!("--trace {path}: {error}"))?;
         }
@@ -163,33 +177,45 @@ impl Run {
         for failure in &report.failures {
             eprintln!("unamed-sim: {failure}");
         }
-        eprintln!("unamed-sim: the same again with: {}", self.line());
+        eprintln!("unamed-sim: the same again with: {}", self.line(scenario));
         Ok(ExitCode::FAILURE)
     }
 
     /// The command that reproduces the run.
-    fn line(&self) -> String {
-        let mut line = format!(
-            "unamed-sim run --nodes {} --clients {} --rooms {} --seed {} --duration {}s --finds {} --messages {}",
-            self.nodes,
-            self.clients,
-            self.rooms,
-            self.seed,
-            self.duration.as_secs(),
-            self.finds,
-            self.messages
-        );
-        for (flag, number) in [("--leaves", self.leaves), ("--switches", self.switches)] {
-            if let Some(number) = number {
-                line += &format!(" {flag} {number}");
-            }
+    fn line(&self, scenario: &Scenario) -> String {
+        let mut line = String::from("unamed-sim run");
+        if let Some(path) = &self.scenario {
+            line += &format!(" {path}");
         }
-        for (flag, choice) in
-            [("--crypto", self.crypto.to_possible_value()), ("--check", self.check.to_possible_value())]
-        {
-            if let Some(choice) = choice {
-                line += &format!(" {flag} {}", choice.get_name());
-            }
+        line += &format!(
+            " --nodes {} --clients {} --seed {} --duration {}",
+            scenario.nodes.service,
+            scenario.client_nodes(),
+            scenario.seed,
+            duration_text(scenario.duration)
+        );
+        if scenario.workload.rooms_each.is_none() {
+            line += &format!(" --rooms {}", scenario.room_count());
+        }
+        let models = [("--churn", self.churn), ("--client-churn", self.client_churn)];
+        for (flag, model) in models {
+            line += &model.map_or_else(String::new, |model| format!(" {flag} {model}"));
+        }
+        let numbers = [
+            ("--finds", self.finds),
+            ("--messages", self.messages),
+            ("--leaves", self.leaves),
+            ("--switches", self.switches),
+        ];
+        for (flag, number) in numbers {
+            line += &number.map_or_else(String::new, |number| format!(" {flag} {number}"));
+        }
+        let choices = [
+            ("--crypto", self.crypto.and_then(|choice| choice.to_possible_value())),
+            ("--check", self.check.to_possible_value()),
+        ];
+        for (flag, choice) in choices {
+            line += &choice.map_or_else(String::new, |choice| format!(" {flag} {}", choice.get_name()));
         }
         line
     }
@@ -215,7 +241,31 @@ fn progress_bar(duration: Duration) -> Option<ProgressBar> {
 
 #[cfg(test)]
 mod tests {
+    use clap::Parser;
+
     use super::*;
+
+    #[derive(Debug, Parser)]
+    struct Line {
+        #[command(flatten)]
+        run: Run,
+    }
+
+    fn scenario(arguments: &[&str]) -> Result<Scenario, String> {
+        let line = Line::try_parse_from([&["run"], arguments].concat()).map_err(|error| error.to_string())?;
+        line.run.scenario()
+    }
+
+    #[test]
+    fn flags_alone_make_a_scenario() {
+        let arguments =
+            ["--nodes", "7", "--clients", "20", "--rooms", "5", "--churn", "exp:10", "--seed", "3"];
+        let mut expected = Scenario::new(7, 20, 5, 3);
+        expected.churn.service = ChurnModel::Exponential(10.0);
+        assert_eq!(scenario(&arguments), Ok(expected));
+        let standard = scenario(&[]).expect("the standard scenario");
+        assert_eq!((standard.nodes.service, standard.client_nodes(), standard.room_count()), (50, 100, 25));
+    }
 
     #[test]
     fn durations_have_a_unit_and_a_range() {
@@ -223,9 +273,19 @@ mod tests {
             assert_eq!(duration(text), Ok(Duration::from_secs(seconds)), "{text}");
         }
         for text in
-            ["", "s", "-3s", "119s", "25h", "3 m", "3d", "99999999999999999999s", "9999999999999999999h"]
+            ["", "s", "-3s", "4s", "169h", "3 m", "3d", "99999999999999999999s", "9999999999999999999h"]
         {
             assert!(duration(text).is_err(), "{text}");
         }
+        assert_eq!(
+            scenario(&["--duration", "100s"]),
+            Err("duration: 100s is not in 110s..=604800s".to_owned())
+        );
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_file_is_told_with_its_name() {
+        let error = scenario(&["/nowhere/at/all.toml"]).expect_err("there is no such file");
+        assert!(error.starts_with("/nowhere/at/all.toml: "), "{error}");
     }
 }
