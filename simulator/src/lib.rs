@@ -5,30 +5,52 @@
 //!
 //! * [`Simulation`] is the engine, to write scenarios with: nodes start, stop, crash and restart, links get cut, raw
 //!   links inject what no honest node would send.
-//! * [`Workload`] is the standard scenario of `unamed-sim run`: service nodes and clients start, join rooms, talk, seek
-//!   rooms they are not in, leave and crash. Its [`Oracle`] knows the truth, and judges by it; the [`Report`] says how it
-//!   went.
+//! * [`Scenario`] is what `unamed-sim run` carries out, as plain data: a network starts, people join rooms, talk, look for
+//!   rooms, come and go, things go wrong. Its [`Oracle`] knows the truth, and judges by it; the [`Report`] says how it went,
+//!   the [`Recording`] is what plots are made from.
 //!
-//! What is not modelled: packet loss and congestion (TCP turns them into delay), CPU time, NAT, TLS, clock skew.
+//! | Model | Where it is described |
+//! |---|---|
+//! | latency, jitter, bandwidth, partitions, clogs | [`Latency`], [`NetworkConfig`], [`Simulation::partition`], [`Simulation::clog`] |
+//! | connections, crashes, detection of silence | [`Crash`], [`TransportDetection`] |
+//! | churn | [`churn`] |
+//! | people and phases | [`Scenario`], [`scenario::Workload`] |
+//! | judgement | [`Oracle`] |
+//!
+//! What is not modelled: packet loss and congestion (TCP turns them into delay), CPU time, TLS, and NAT, of which there is
+//! only the class of each client ([`Simulation::nat`]).
 
+pub mod churn;
+pub mod compare;
 mod crypto;
+mod flat;
 mod network;
 mod oracle;
+pub mod plots;
 mod queue;
+pub mod recording;
 mod report;
 mod rng;
+mod run;
+pub mod scenario;
+pub mod sweep;
 mod trace;
-mod workload;
 mod world;
 
+pub use churn::{ChurnModel, Weibull};
 pub use crypto::BookkeepingCrypto;
-pub use network::{Cut, Cuts, Latency, NetworkConfig};
+pub use network::{Clog, Cut, Cuts, Latency, LatencyMatrix, Nat, NetworkConfig, TransportDetection};
 pub use oracle::{Oracle, RoomIndex};
 pub use queue::EventQueue;
-pub use report::{FindFigures, LinkFigures, MessageFigures, Report};
+pub use recording::Recording;
+pub use report::{
+    BootstrapFigures, FaultFindFigures, FindFigures, KindFigures, LinkFigures, MessageFigures, PairFigures,
+    RecoveryFigures, Report,
+};
 pub use rng::{Rng, seed_bytes, zipf};
-pub use workload::{Outcome, Progress, Workload};
+pub use run::{Outcome, Progress, RunOptions};
+pub use scenario::{Expectations, Scenario, ScenarioError};
 pub use world::{
-    Check, Condition, Crash, NodeEvent, NodeIndex, RawLink, RawState, Simulation, SimulationConfig, Step,
-    Violation, Violations,
+    Check, Condition, Crash, NodeEvent, NodeIndex, RawLink, RawState, Sent, Simulation, SimulationConfig,
+    Step, Violation, Violations,
 };

@@ -34,7 +34,13 @@ impl Rng {
     /// The generator of one concern. Draws of one concern never shift those of another.
     #[must_use]
     pub fn new(seed: u64, concern: &str) -> Self {
-        let bytes = seed_bytes(seed, concern, 0, 0);
+        Self::at(seed, concern, 0)
+    }
+
+    /// The generator of one concern of one thing.
+    #[must_use]
+    pub fn at(seed: u64, concern: &str, index: u64) -> Self {
+        let bytes = seed_bytes(seed, concern, index, 0);
         let mut state = [0; 8];
         state.copy_from_slice(&bytes[..8]);
         Self { state: u64::from_le_bytes(state) }
@@ -60,6 +66,12 @@ impl Rng {
     /// A number in (0, 1].
     pub fn unit(&mut self) -> f64 {
         unit_above_zero(self.bits())
+    }
+
+    /// A draw from the standard normal distribution (Box, Muller 1958).
+    pub fn normal(&mut self) -> f64 {
+        let radius = libm::sqrt(-2.0 * libm::log(self.unit()));
+        radius * libm::cos(core::f64::consts::TAU * self.unit())
     }
 
     /// Whether something of this probability happens.

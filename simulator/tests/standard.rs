@@ -6,14 +6,16 @@ use std::time::Duration;
 use bytes::Bytes;
 use unamed_protocol::crypto::IdealCrypto;
 use unamed_protocol::{Event, Instant, MemberLeftReason, Recipients, RoomKey};
-use unamed_simulator::{Condition, Crash, NodeIndex, RawState, Simulation, SimulationConfig, Workload};
+use unamed_simulator::{
+    Condition, Crash, NodeIndex, RawState, RunOptions, Scenario, Simulation, SimulationConfig,
+};
 
 #[test]
 fn every_find_and_message_arrives_in_a_small_network() {
     for (service_nodes, clients, rooms, seed) in [(3, 6, 3, 1), (10, 20, 8, 2)] {
-        let mut workload = Workload::new(service_nodes, clients, rooms, seed, Arc::new(IdealCrypto));
-        workload.duration = Duration::from_secs(130);
-        let report = workload.run(|_| {}, |_| {}).report;
+        let mut scenario = Scenario::new(service_nodes, clients, rooms, seed);
+        scenario.duration = Duration::from_secs(130);
+        let report = scenario.run(RunOptions::default(), |_| {}).report;
         assert_eq!(report.failures, Vec::<String>::new(), "{report}");
         assert!(report.finds.eligible > 100 && report.messages.expected > 0, "{report}");
     }

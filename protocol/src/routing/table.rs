@@ -17,7 +17,6 @@
 //! are the caller's to keep; [`Learned`] says whom to forget.
 
 use alloc::vec::Vec;
-use core::cmp::Ordering;
 
 use super::key::{
     KEY_BITS, Located, bit, bucket_index, bucket_range, closer, distance, home_id, prefix, walk_nearest,
@@ -119,6 +118,8 @@ pub struct Table {
     limits: TableLimits,
     /// Linked contacts, ascending by id.
     links: Vec<Contact>,
+    /// The [`prefix`] of each, in the same order: all that a search for the next hop reads of most of them.
+    prefixes: Vec<u64>,
     /// Unlinked contacts, ascending by id.
     known: Vec<Contact>,
     /// Counts changes of which contacts are linked and ready.
@@ -134,7 +135,7 @@ impl Table {
     /// An empty table around `location`: a service node's [`home_id`], a client's primary room.
     #[must_use]
     pub const fn new(location: RoomId, limits: TableLimits) -> Self {
-        Self { location, limits, links: Vec::new(), known: Vec::new(), changes: 0 }
+        Self { location, limits, links: Vec::new(), prefixes: Vec::new(), known: Vec::new(), changes: 0 }
     }
 
     /// Counts changes of which contacts are linked and ready: while it stands, so does every answer of
@@ -207,7 +208,10 @@ impl Table {
                     old.bootstrap &= bootstrap;
                 }
             }
-            Err(at) => self.links.insert(at, contact),
+            Err(at) => {
+                self.links.insert(at, contact);
+                self.prefixes.insert(at, prefix(&id));
+            }
         }
         self.choose_around(&id);
     }
@@ -227,7 +231,7 @@ impl Table {
             chosen: false,
             kept_by_peer: false,
             since: now,
-            ..self.links.remove(at)
+            ..self.remove_link(at)
         };
         self.choose_around(&id);
         self.insert_known(contact)
@@ -286,7 +290,7 @@ impl Table {
         }
         if let Ok(at) = position(&self.links, &id) {
             self.changes = self.changes.wrapping_add(1);
-            self.links.remove(at);
+            self.remove_link(at);
             self.choose_around(&id);
         }
     }
@@ -316,23 +320,24 @@ impl Table {
         self.scan(key, None, skip)
     }
 
-    /// A plain scan: a node has tens of links, and the first eight bytes decide.
+    /// A plain scan: a node has tens of links, and the first eight bytes decide. Few of them are nearer than all before
+    /// them, and only those are looked at.
     fn scan(&self, key: &RoomId, bound: Option<&RoomId>, skip: impl Fn(PeerId) -> bool) -> Option<PeerId> {
         let near = prefix(key);
-        let mut limit = bound.map(|id| (prefix(id) ^ near, id));
+        let mut nearest = bound;
+        let mut least = nearest.map_or(u64::MAX, |id| prefix(id) ^ near);
         let mut best = None;
-        for contact in &self.links {
-            if !contact.ready || contact.suspect {
+        for (at, prefix) in self.prefixes.iter().enumerate() {
+            let far = prefix ^ near;
+            if far > least {
                 continue;
             }
-            let far = prefix(&contact.id) ^ near;
-            let nearer = limit.is_none_or(|(least, id)| match far.cmp(&least) {
-                Ordering::Less => true,
-                Ordering::Equal => distance(key, &contact.id) < distance(key, id),
-                Ordering::Greater => false,
-            });
-            if nearer && !skip(contact.peer) {
-                limit = Some((far, &contact.id));
+            let Some(contact) = self.links.get(at) else { continue };
+            let is_nearer =
+                far < least || nearest.is_none_or(|id| distance(key, &contact.id) < distance(key, id));
+            if is_nearer && contact.ready && !contact.suspect && !skip(contact.peer) {
+                least = far;
+                nearest = Some(&contact.id);
                 best = Some(contact.peer);
             }
         }
@@ -478,6 +483,10 @@ impl Table {
             law(contact.linked || !(contact.chosen || contact.ready), "only links are chosen or ready")?;
         }
         law(self.links.iter().all(|contact| contact.linked), "links are linked")?;
+        law(
+            self.links.iter().map(|contact| prefix(&contact.id)).eq(self.prefixes.iter().copied()),
+            "prefixes are those of the links",
+        )?;
         law(self.known.iter().all(|contact| !contact.linked), "known contacts are not")?;
         law(
             self.known.iter().all(|contact| position(&self.links, &contact.id).is_err()),
@@ -515,6 +524,11 @@ impl Table {
 
     fn known_mut(&mut self, id: &RoomId) -> Option<&mut Contact> {
         position(&self.known, id).ok().and_then(|at| self.known.get_mut(at))
+    }
+
+    fn remove_link(&mut self, at: usize) -> Contact {
+        self.prefixes.remove(at);
+        self.links.remove(at)
     }
 
     /// Changes the linked contact of `peer`. A scan: hashing the peer id costs more than tens of comparisons.

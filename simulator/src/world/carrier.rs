@@ -117,6 +117,34 @@ pub(crate) enum Parcel {
     Closed(Disconnect),
 }
 
+/// A parcel on its way, by its place in [`Parcels`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct ParcelId(u32);
+
+/// Everything that is on its way, apart from the events that say when it arrives. Places are used again.
+#[derive(Debug, Default)]
+pub(crate) struct Parcels {
+    places: Vec<Option<Parcel>>,
+    free: Vec<u32>,
+}
+
+impl Parcels {
+    pub(crate) fn put(&mut self, parcel: Parcel) -> ParcelId {
+        if let Some(place) = self.free.pop() {
+            self.places[place as usize] = Some(parcel);
+            return ParcelId(place);
+        }
+        self.places.push(Some(parcel));
+        ParcelId((self.places.len() - 1) as u32)
+    }
+
+    pub(crate) fn take(&mut self, id: ParcelId) -> Option<Parcel> {
+        let parcel = self.places.get_mut(id.0 as usize)?.take()?;
+        self.free.push(id.0);
+        Some(parcel)
+    }
+}
+
 /// All carriers.
 #[derive(Debug, Default)]
 pub(crate) struct Carriers {
@@ -156,6 +184,14 @@ impl Carriers {
         slot.1 = None;
         self.free.push(id.index);
         true
+    }
+
+    /// Every carrier, in the order of places.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (CarrierId, &Carrier)> {
+        self.slots.iter().enumerate().filter_map(|(index, (generation, carrier))| {
+            let id = CarrierId { index: index as u32, generation: *generation };
+            carrier.as_ref().map(|carrier| (id, carrier))
+        })
     }
 
     /// How many carriers exist.

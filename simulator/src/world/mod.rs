@@ -14,6 +14,9 @@
 //!   says nothing; once it is back, it resets what still arrives for the old connections.
 //! * A partition holds back what crosses it, as TCP does by retransmission. If it heals while both ends live, all of it
 //!   arrives in order.
+//! * Where [`NetworkConfig::detection`] is set, the ends of a carrier whose other end fell silent, by the end of its host or
+//!   by a partition that lasts, learn of it by their transport (TCP keep-alive, `TCP_USER_TIMEOUT`) after a time drawn from
+//!   its bounds. Else they learn it by their own pings.
 //! * Credit: each direction takes [`NetworkConfig::socket_buffer_bytes`]; what arrived is granted anew in quarters of
 //!   that, one delay later.
 //!
@@ -33,9 +36,9 @@ use unamed_protocol::{
     Start,
 };
 
-use crate::network::{Cut, Cuts, NetworkConfig};
+use crate::network::{Clog, Cut, Cuts, Nat, NetworkConfig};
 use crate::queue::EventQueue;
-use crate::rng::seed_bytes;
+use crate::rng::{Rng, seed_bytes};
 use crate::trace::{Mark, Trace};
 
 mod carrier;
@@ -44,7 +47,7 @@ mod passage;
 mod passage_tests;
 mod raw;
 
-use carrier::{CarrierId, Carriers, Parcel, Side};
+use carrier::{CarrierId, Carriers, Parcel, ParcelId, Parcels, Side};
 use raw::RawEnd;
 pub use raw::{RawLink, RawState};
 
@@ -194,6 +197,8 @@ pub enum Step {
 }
 
 /// What waits in the queue.
+///
+/// Small on purpose: a million of them are pending in a large network. What travels is in [`Parcels`].
 #[derive(Debug)]
 enum Pending {
     /// A node's deadline, in its given run.
@@ -203,7 +208,9 @@ enum Pending {
     /// The upgrade request reaches its target.
     Upgrade(CarrierId),
     /// A parcel reaches the end at this side.
-    Arrival(CarrierId, Side, Parcel),
+    Arrival(CarrierId, Side, ParcelId),
+    /// The transport at this side has heard nothing for too long, if that is still so.
+    Detection(CarrierId, Side),
     /// A node that was told to shut down must be gone, in its given run.
     Gone { node: u32, run: u32 },
     /// The caller's own.
@@ -214,7 +221,7 @@ enum Pending {
 struct Slot {
     node: Option<Box<Node>>,
     condition: Condition,
-    config: Config,
+    config: Arc<Config>,
     identity: Identity,
     peer: PeerId,
     address: Option<Address>,
@@ -226,18 +233,44 @@ struct Slot {
     links: BTreeMap<LinkId, (CarrierId, Side)>,
     /// When the earliest wake-up in the queue that counts is due.
     wake: Option<Instant>,
+    /// Until when the uplink is busy with what was sent.
+    busy_until: Instant,
+    sent: Sent,
+}
+
+/// What a node sent since it was added.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Sent {
+    /// Frames.
+    pub frames: u64,
+    /// Their bytes.
+    pub bytes: u64,
+}
+
+impl Sent {
+    const fn add(&mut self, bytes: u64) {
+        self.frames += 1;
+        self.bytes += bytes;
+    }
 }
 
 /// A network of nodes in virtual time.
 #[derive(Debug)]
 pub struct Simulation {
     config: SimulationConfig,
+    service: Arc<Config>,
+    client: Arc<Config>,
     now: Instant,
     queue: EventQueue<Pending>,
     events: u64,
     slots: Vec<Slot>,
     raws: Vec<RawEnd>,
     carriers: Carriers,
+    parcels: Parcels,
+    sent_service: Sent,
+    sent_client: Sent,
+    jitter: Rng,
+    detection: Rng,
     registry: BTreeMap<(IpAddr, u16), u32>,
     cuts: Cuts,
     /// What a partition holds back, by carrier and sender's side.
@@ -252,34 +285,45 @@ impl Simulation {
     #[must_use]
     pub fn new(config: SimulationConfig) -> Self {
         Self {
-            config,
             now: Instant::ZERO,
             queue: EventQueue::new(),
             events: 0,
             slots: Vec::new(),
             raws: Vec::new(),
             carriers: Carriers::default(),
+            parcels: Parcels::default(),
+            sent_service: Sent::default(),
+            sent_client: Sent::default(),
+            jitter: Rng::new(config.seed, "jitter"),
+            detection: Rng::new(config.seed, "detection"),
+            service: Arc::new(config.service.clone()),
+            client: Arc::new(config.client.clone()),
             registry: BTreeMap::new(),
             cuts: Cuts::default(),
             held: BTreeMap::new(),
             trace: Trace::new(),
             told: Vec::new(),
             violations: Violations::default(),
+            config,
         }
     }
 
     /// Adds a service node with an address of its own. It runs from [`start`](Self::start) on.
     pub fn add_service(&mut self) -> NodeIndex {
-        self.add(self.config.service.clone())
+        self.add_numbered(Arc::clone(&self.service))
     }
 
     /// Adds a client node. It runs from [`start`](Self::start) on.
     pub fn add_client(&mut self) -> NodeIndex {
-        self.add(self.config.client.clone())
+        self.add_numbered(Arc::clone(&self.client))
     }
 
     /// Adds a node with a configuration of its own. Its identity follows from the seed and its index.
     pub fn add(&mut self, config: Config) -> NodeIndex {
+        self.add_numbered(Arc::new(config))
+    }
+
+    fn add_numbered(&mut self, config: Arc<Config>) -> NodeIndex {
         let index = self.slots.len() as u64;
         self.add_as(config, Identity::from_seed(seed_bytes(self.config.seed, "identity", index, 0)))
     }
@@ -287,10 +331,10 @@ impl Simulation {
     /// Adds a node of the same kind and with the same identity as `node`, at another place.
     pub fn add_twin(&mut self, node: NodeIndex) -> NodeIndex {
         let slot = &self.slots[node.0 as usize];
-        self.add_as(slot.config.clone(), slot.identity.clone())
+        self.add_as(Arc::clone(&slot.config), slot.identity.clone())
     }
 
-    fn add_as(&mut self, config: Config, identity: Identity) -> NodeIndex {
+    fn add_as(&mut self, config: Arc<Config>, identity: Identity) -> NodeIndex {
         let index = self.slots.len() as u32;
         let peer = PeerId(self.config.crypto.public_key(identity.secret()));
         let ip = ip_of(config.kind, index);
@@ -314,6 +358,8 @@ impl Simulation {
             run: 0,
             links: BTreeMap::new(),
             wake: None,
+            busy_until: Instant::ZERO,
+            sent: Sent::default(),
         });
         NodeIndex(index)
     }
@@ -330,6 +376,7 @@ impl Simulation {
     /// address.
     pub fn restart(&mut self, node: NodeIndex, with_state: bool) {
         let (now, index) = (self.now, node.0);
+        let skew_ms = self.clock_skew_ms(node);
         let slot = &mut self.slots[index as usize];
         if slot.node.is_some() {
             return;
@@ -337,11 +384,11 @@ impl Simulation {
         slot.run += 1;
         slot.condition = Condition::Up;
         let start = Start {
-            config: slot.config.clone(),
+            config: Config::clone(&slot.config),
             identity: slot.identity.clone(),
             crypto: Arc::clone(&self.config.crypto),
             seed: seed_bytes(self.config.seed, "node", u64::from(index), u64::from(slot.run)),
-            unix_ms: UNIX_MS_AT_START + now.as_millis(),
+            unix_ms: (UNIX_MS_AT_START + now.as_millis()).saturating_add_signed(skew_ms),
             addresses: slot.address.iter().cloned().collect(),
             saved: slot.saved.clone().filter(|_| with_state),
         };
@@ -362,13 +409,41 @@ impl Simulation {
         }
         slot.condition = Condition::Crashed(crash);
         self.trace.mark(self.now, node.0, Mark::Crash, LinkId(0));
-        self.abandon(
-            node.0,
-            match crash {
-                Crash::Process => Some(unamed_protocol::Disconnect::Reset),
-                Crash::Host => None,
-            },
-        );
+        match crash {
+            Crash::Process => self.abandon(node.0, Some(unamed_protocol::Disconnect::Reset)),
+            Crash::Host => {
+                self.detect_silence_of(node.0);
+                self.abandon(node.0, None);
+            }
+        }
+    }
+
+    /// Forgets what a node that does not run has saved, for one that will not return.
+    pub fn discard(&mut self, node: NodeIndex) {
+        let slot = &mut self.slots[node.0 as usize];
+        if slot.node.is_none() {
+            slot.saved = None;
+            slot.bootstraps = Vec::new();
+        }
+    }
+
+    /// By how much a node's wall clock is off, milliseconds.
+    fn clock_skew_ms(&self, node: NodeIndex) -> i64 {
+        let most = self.config.network.clock_skew.as_millis() as f64;
+        let draw = Rng::at(self.config.seed, "clock skew", u64::from(node.0)).unit();
+        ((draw * 2.0 - 1.0) * most) as i64
+    }
+
+    /// What stands between a node and the others.
+    #[must_use]
+    pub fn nat(&self, node: NodeIndex) -> Nat {
+        match self.kind(node) {
+            NodeKind::Service => Nat::None,
+            NodeKind::Client => {
+                let draw = Rng::at(self.config.seed, "nat", u64::from(node.0)).unit();
+                self.config.network.nat_of(draw)
+            }
+        }
     }
 
     /// Tells a node to leave in good order. It is gone when it says so.
@@ -404,7 +479,22 @@ impl Simulation {
 
     fn cut(&mut self, first: &[NodeIndex], second: &[NodeIndex], symmetric: bool) -> Option<Cut> {
         let plain = |nodes: &[NodeIndex]| nodes.iter().map(|node| node.0).collect::<Vec<u32>>();
-        self.cuts.add(&plain(first), &plain(second), symmetric)
+        let cut = self.cuts.add(&plain(first), &plain(second), symmetric);
+        self.detect_blocked();
+        cut
+    }
+
+    /// Blocks a random share of all pairs of nodes. What they send each other arrives once it is [`unclog`](Self::unclog)ged.
+    pub fn clog(&mut self, share: f64) -> Clog {
+        let clog = self.cuts.add_clog(self.config.seed, share);
+        self.detect_blocked();
+        clog
+    }
+
+    /// Ends a clog.
+    pub fn unclog(&mut self, clog: Clog) {
+        self.cuts.remove_clog(clog);
+        self.release_held();
     }
 
     /// Ends a partition. What it held back arrives.
@@ -432,7 +522,11 @@ impl Simulation {
             Pending::Wake { node, run } => self.wake(node, run),
             Pending::Knock(carrier) => self.knock(carrier),
             Pending::Upgrade(carrier) => self.upgrade(carrier),
-            Pending::Arrival(carrier, side, parcel) => self.arrival(carrier, side, parcel),
+            Pending::Arrival(carrier, side, parcel) => {
+                let parcel = self.parcels.take(parcel)?;
+                self.arrival(carrier, side, parcel)
+            }
+            Pending::Detection(carrier, side) => self.detection(carrier, side),
             Pending::Gone { node, run } => self.force_stop(node, run),
         };
         if let Some(node) = concerned {
@@ -547,6 +641,21 @@ impl Simulation {
     #[must_use]
     pub fn address(&self, node: NodeIndex) -> Option<&Address> {
         self.slots[node.0 as usize].address.as_ref()
+    }
+
+    /// What a node sent since it was added, over all its runs.
+    #[must_use]
+    pub fn sent(&self, node: NodeIndex) -> Sent {
+        self.slots[node.0 as usize].sent
+    }
+
+    /// What all nodes of a kind sent.
+    #[must_use]
+    pub const fn sent_by(&self, kind: NodeKind) -> Sent {
+        match kind {
+            NodeKind::Service => self.sent_service,
+            NodeKind::Client => self.sent_client,
+        }
     }
 
     /// What a node saved last.

@@ -5,12 +5,18 @@ use std::net::IpAddr;
 
 use bytes::Bytes;
 use unamed_protocol::{
-    Address, DialError, Disconnect, Event, Host, Input, Instant, LinkId, Origin, Output, Target,
+    Address, DialError, Disconnect, Event, Host, Input, Instant, LinkId, NodeKind, Origin, Output, Target,
 };
 
 use super::carrier::{CarrierId, End, EndState, Owner, Parcel, Side};
 use super::{Condition, Crash, NodeEvent, NodeIndex, Pending, Simulation};
+use crate::network::TransportDetection;
 use crate::trace::Mark;
+
+/// How long a line of this rate is busy with so many bytes.
+fn airtime(bytes: usize, bytes_per_s: u64) -> Duration {
+    Duration::from_micros((bytes as u64).saturating_mul(1_000_000) / bytes_per_s.max(1))
+}
 
 impl Simulation {
     /// Feeds a node one input and carries out what follows.
@@ -181,8 +187,8 @@ impl Simulation {
     fn fail_dial(&mut self, carrier: CarrierId, after: Duration, error: DialError) {
         if let Some(known) = self.carriers.get_mut(carrier) {
             known.end_mut(Side::Acceptor).state = EndState::Gone;
-            let arrival = Pending::Arrival(carrier, Side::Dialler, Parcel::DialFailed(error));
-            self.queue.push(self.now + after, arrival);
+            let parcel = self.parcels.put(Parcel::DialFailed(error));
+            self.queue.push(self.now + after, Pending::Arrival(carrier, Side::Dialler, parcel));
         }
     }
 
@@ -265,6 +271,12 @@ impl Simulation {
             self.violations.add(now, NodeIndex(node), text);
         }
         end.credit = end.credit.saturating_sub(bytes);
+        let slot = &mut self.slots[node as usize];
+        slot.sent.add(bytes);
+        match slot.config.kind {
+            NodeKind::Service => self.sent_service.add(bytes),
+            NodeKind::Client => self.sent_client.add(bytes),
+        }
         self.transmit(id, side, Parcel::Frame(frame));
     }
 
@@ -276,19 +288,30 @@ impl Simulation {
             self.held.entry((id, from)).or_default().push(parcel);
             return;
         }
-        let bandwidth = self.config.network.bandwidth;
-        let now = self.now;
+        let network = &self.config.network;
+        let mut departure = self.now;
+        if let (Parcel::Frame(frame), Some(uplink), Owner::Node(node)) = (&parcel, network.uplink, sender) {
+            let busy_until = &mut self.slots[node as usize].busy_until;
+            departure = departure.max(*busy_until) + airtime(frame.len(), uplink);
+            *busy_until = departure;
+        }
+        let jitter = if network.jitter.is_zero() {
+            Duration::ZERO
+        } else {
+            let mean = network.jitter.as_micros() as f64;
+            Duration::from_micros((-libm::log(self.jitter.unit()) * mean) as u64)
+        };
         let Some(carrier) = self.carriers.get_mut(id) else { return };
         let delay = Duration::from_micros(carrier.delay);
         let end = carrier.end_mut(from);
-        let mut departure = now;
-        if let (Parcel::Frame(frame), Some(bandwidth)) = (&parcel, bandwidth) {
-            let micros = (frame.len() as u64).saturating_mul(1_000_000) / bandwidth.max(1);
-            departure = now.max(end.busy_until) + Duration::from_micros(micros);
+        if let (Parcel::Frame(frame), Some(bandwidth)) = (&parcel, network.bandwidth) {
+            departure = departure.max(end.busy_until) + airtime(frame.len(), bandwidth);
             end.busy_until = departure;
         }
-        end.last_arrival = end.last_arrival.max(departure + delay);
-        self.queue.push(end.last_arrival, Pending::Arrival(id, from.other(), parcel));
+        end.last_arrival = end.last_arrival.max(departure + delay + jitter);
+        let at = end.last_arrival;
+        let parcel = self.parcels.put(parcel);
+        self.queue.push(at, Pending::Arrival(id, from.other(), parcel));
     }
 
     /// Sends on what healed partitions held back.
@@ -417,6 +440,68 @@ impl Simulation {
             self.held.remove(&(id, Side::Dialler));
             self.held.remove(&(id, Side::Acceptor));
         }
+    }
+
+    // Detection of silence by the transport.
+
+    /// Sets the time at which the peers of a node that falls silent learn it.
+    pub(super) fn detect_silence_of(&mut self, node: u32) {
+        let ends: Vec<(CarrierId, Side)> =
+            self.slots[node as usize].links.values().map(|(id, side)| (*id, side.other())).collect();
+        for (id, side) in ends {
+            self.detect(id, side);
+        }
+    }
+
+    /// Sets the time at which ends that a partition keeps from hearing anything learn it, if it lasts.
+    pub(super) fn detect_blocked(&mut self) {
+        if self.config.network.detection.is_none() {
+            return;
+        }
+        let mut ends = Vec::new();
+        for (id, carrier) in self.carriers.iter() {
+            for side in [Side::Dialler, Side::Acceptor] {
+                let (end, other) = (carrier.end(side), carrier.end(side.other()));
+                let open = end.state == EndState::Open && other.state == EndState::Open;
+                if open && self.cut_off(other.owner, end.owner) {
+                    ends.push((id, side));
+                }
+            }
+        }
+        for (id, side) in ends {
+            self.detect(id, side);
+        }
+    }
+
+    fn detect(&mut self, id: CarrierId, side: Side) {
+        let Some(detection) = self.config.network.detection else { return };
+        let Some(carrier) = self.carriers.get(id) else { return };
+        let service = |side: Side| match carrier.end(side).owner {
+            Owner::Node(node) => self.kind(NodeIndex(node)) == NodeKind::Service,
+            Owner::Raw(_) | Owner::Nobody => false,
+        };
+        let longest =
+            if service(side) && service(side.other()) { detection.service } else { detection.other };
+        let spread = TransportDetection::SPREAD.min(longest);
+        let draw = spread.as_micros() as f64 * self.detection.unit();
+        let after = longest - Duration::from_micros(draw as u64);
+        self.queue.push(self.now + after, Pending::Detection(id, side));
+    }
+
+    /// The transport's patience is over: the end's owner is told, if the other end is silent still.
+    pub(super) fn detection(&mut self, id: CarrierId, side: Side) -> Option<u32> {
+        let carrier = self.carriers.get(id)?;
+        let (end, other) = (carrier.end(side), carrier.end(side.other()));
+        let silent = other.state == EndState::Gone || self.cut_off(other.owner, end.owner);
+        let Owner::Node(node) = end.owner else { return None };
+        if end.state != EndState::Open || end.told || !silent {
+            return None;
+        }
+        let link = end.link;
+        self.slots[node as usize].links.remove(&link);
+        self.close_end(id, side, Some(Disconnect::Reset));
+        self.feed(node, Mark::Disconnected, link, Input::Disconnected(link, Disconnect::Lost));
+        Some(node)
     }
 
     // What an owner is.

@@ -46,6 +46,7 @@ fn on_the_way(sim: &mut Simulation) -> Vec<(u64, Side, Parcel)> {
     let mut found = Vec::new();
     while let Some((at, pending)) = sim.queue.pop() {
         if let Pending::Arrival(_, side, parcel) = pending {
+            let parcel = sim.parcels.take(parcel).expect("it is on its way");
             found.push((at.as_millis(), side, parcel));
         }
     }
@@ -193,11 +194,11 @@ fn failed_dial(sim: &mut Simulation, address: Address) -> Option<(u64, DialError
         match pending {
             Pending::Knock(id) => assert_eq!(sim.knock(id), None),
             Pending::Upgrade(_) => return None,
-            Pending::Arrival(_, Side::Dialler, Parcel::DialFailed(error)) => {
-                return Some((at.as_millis(), error));
-            }
-            Pending::Arrival(..) => return None,
-            Pending::Wake { .. } | Pending::Gone { .. } | Pending::Action(_) => {}
+            Pending::Arrival(_, side, parcel) => match (side, sim.parcels.take(parcel)) {
+                (Side::Dialler, Some(Parcel::DialFailed(error))) => return Some((at.as_millis(), error)),
+                _ => return None,
+            },
+            Pending::Detection(..) | Pending::Wake { .. } | Pending::Gone { .. } | Pending::Action(_) => {}
         }
     }
 }
@@ -244,4 +245,57 @@ fn a_node_is_dialled_in_three_delays_and_connected_after_four() {
     sim.raw_close(raw);
     sim.run_until(Instant::from_millis(5 * DELAY_MS));
     assert_eq!((sim.slots[1].links.len(), sim.carrier_count()), (0, 0));
+}
+
+#[test]
+fn a_transport_that_detects_silence_tells_it_in_its_time() {
+    use crate::network::TransportDetection;
+
+    let lost_after = |break_it: fn(&mut Simulation)| {
+        let mut sim = two_nodes();
+        let [service, other] = [10, 30].map(Duration::from_secs);
+        sim.config.network.detection = Some(TransportDetection { service, other });
+        open_carrier(&mut sim);
+        break_it(&mut sim);
+        let (at, pending) = sim.queue.pop()?;
+        let Pending::Detection(id, side) = pending else { return None };
+        sim.now = at;
+        sim.detection(id, side);
+        let open = sim.slots[0].links.contains_key(&LinkId(5));
+        (!open).then_some(at)
+    };
+    let crashed = lost_after(|sim| {
+        sim.slots[1].condition = Condition::Crashed(Crash::Host);
+        sim.detect_silence_of(1);
+        sim.abandon(1, None);
+    });
+    let deaf = lost_after(|sim| {
+        sim.partition_one_way(&[NodeIndex(1)], &[NodeIndex(0)]).expect("room for a cut");
+    });
+    for at in [crashed, deaf] {
+        let at = at.expect("it is told");
+        assert!((5_000..=10_000).contains(&at.as_millis()), "{at:?}");
+    }
+    // A partition that heals before is not noticed.
+    let healed = lost_after(|sim| {
+        let cut = sim.partition(&[NodeIndex(0)], &[NodeIndex(1)]).expect("room for a cut");
+        sim.heal(cut);
+    });
+    assert_eq!(healed, None);
+}
+
+#[test]
+fn an_uplink_is_shared_by_all_carriers_of_a_node() {
+    let mut sim = two_nodes();
+    sim.config.network.uplink = Some(100_000);
+    let id = open_carrier(&mut sim);
+    sim.slots[1].condition = Condition::Up;
+    let other = sim.begin_dial(Owner::Node(0), LinkId(7), Owner::Node(1));
+    while sim.queue.pop().is_some() {}
+    for carrier in [id, other] {
+        // 1000 bytes take 10 ms.
+        sim.transmit(carrier, Side::Dialler, Parcel::Frame(frame(1000)));
+    }
+    let arrivals: Vec<u64> = on_the_way(&mut sim).iter().map(|arrival| arrival.0).collect();
+    assert_eq!(arrivals, [2 * DELAY_MS, 3 * DELAY_MS]);
 }

@@ -2,21 +2,40 @@
 //!
 //! The truth comes from two sources only: what applications asked and were told, and which nodes run. What a node
 //! believes is read through its views, and counts as belief.
+//!
+//! It is incremental: what an event may have changed is looked at with that event, and nothing ever looks at all nodes
+//! times all rooms. What is judged is forgotten, so its memory is bounded in runs of any length.
+//!
+//! | What | How it is judged |
+//! |---|---|
+//! | finds | *eligible* if some member of the room was alive and reachable at the start and at the end; a *success* names a live member |
+//! | rooms | *split* from the moment that two live members have joined and one does not list the other, until all list all |
+//! | messages | owed to the members that the author saw, if they stay; judged after 150 s |
+//! | links | counted as applications hear of them, and compared with the hard budget each time |
+//! | routing | greedy walks over ready links from random service nodes towards random keys must end at the nearest one |
 
 use core::time::Duration;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use unamed_protocol::crypto::sha256;
 use unamed_protocol::{
-    Event, FindReport, Hop, Instant, JoinOutcome, Message, MessageId, Node, NodeKind, PeerId, RequestId,
-    RoomId, RoomKey,
+    Event, FindReport, Instant, JoinOutcome, Message, MessageId, Node, NodeKind, PeerId, RequestId, RoomId,
+    RoomKey,
 };
 
-use crate::report::{FindFigures, LinkFigures, MessageFigures, Samples};
+use crate::recording::{Gauges, Recording};
+use crate::report::{FaultFindFigures, FindFigures, PairFigures, Samples, share};
 use crate::world::{Condition, NodeEvent, NodeIndex, Simulation};
 
-/// A message of an author that is gone sooner than this after sending is not owed to anyone.
-const AUTHOR_STAYS: Duration = Duration::from_secs(10);
+mod finds;
+mod links;
+mod messages;
+mod ring;
+
+use links::Links;
+pub(crate) use links::link_figures;
+use messages::Messages;
+use ring::Ring;
 
 /// A node that is gone for longer must be in nobody's list of members.
 const STALE_AFTER: Duration = Duration::from_secs(60);
@@ -35,7 +54,17 @@ pub struct RoomIndex(pub u32);
 struct Room {
     id: RoomId,
     key: RoomKey,
+    /// Those who asked to join, live, and did not leave.
     members: BTreeSet<NodeIndex>,
+    /// Since when it is split, if it is.
+    split: Option<Instant>,
+}
+
+/// Two that enter the same empty room.
+#[derive(Debug)]
+struct Pair {
+    first: Instant,
+    met: bool,
 }
 
 #[derive(Debug)]
@@ -47,24 +76,12 @@ struct Membership {
 }
 
 #[derive(Debug)]
-struct Sent {
-    room: RoomIndex,
-    author: NodeIndex,
-    at: Instant,
-    digest: [u8; 32],
-    directed: bool,
-    /// Its place in the stream that its recipients see.
-    place: u64,
-    owed: Vec<NodeIndex>,
-    received: BTreeSet<NodeIndex>,
-}
-
-#[derive(Debug)]
 struct OpenFind {
     room: RoomIndex,
     at: Instant,
     /// Members alive and reachable at the start.
     reachable: Vec<NodeIndex>,
+    in_fault: bool,
 }
 
 /// What a detail is about, in the order of reporting.
@@ -80,31 +97,65 @@ enum Detail {
 #[derive(Debug, Default)]
 pub struct Oracle {
     peers: BTreeMap<PeerId, NodeIndex>,
+    /// By node.
+    ids: Vec<PeerId>,
+    ring: Ring,
     rooms: Vec<Room>,
     room_ids: BTreeMap<RoomId, RoomIndex>,
     memberships: BTreeMap<(NodeIndex, RoomIndex), Membership>,
     departed: BTreeMap<NodeIndex, Instant>,
-    messages: BTreeMap<MessageId, Sent>,
-    /// Last place sent and received, by author, room and recipient; no recipient stands for all.
-    places_sent: BTreeMap<(NodeIndex, RoomIndex, Option<NodeIndex>), u64>,
-    places_received: BTreeMap<(NodeIndex, NodeIndex, RoomIndex, bool), u64>,
+    splits: Samples,
+    rooms_split: u64,
+    /// Rooms that were split when a fault ended and have been since.
+    unhealed: BTreeSet<RoomIndex>,
+    /// When the latest of them was whole.
+    healed_at: Option<Instant>,
+    pairs: BTreeMap<RoomIndex, Pair>,
+    pair_figures: PairFigures,
+    meet_ms: Samples,
+    messages: Messages,
+    links: Links,
     finds: BTreeMap<(NodeIndex, RequestId), OpenFind>,
     find_figures: FindFigures,
-    message_figures: MessageFigures,
+    fault_find_figures: FaultFindFigures,
+    /// When the latest fault ended or will end, while finds are counted apart.
+    fault_ends: Option<Instant>,
+    claims_named: u64,
+    claims_stale: u64,
     hops: Samples,
     hops_root: Samples,
     find_ms: Samples,
+    walks: Walks,
     join_ms: Samples,
-    message_ms: Samples,
     joins: u64,
     details: BTreeMap<Detail, Vec<String>>,
+    recording: Recording,
+}
+
+/// Greedy walks so far.
+#[derive(Debug, Default)]
+struct Walks {
+    sampled: u64,
+    right: u64,
+    hops: u64,
 }
 
 impl Oracle {
     /// An oracle that knows all nodes of `sim` added so far.
     #[must_use]
     pub fn new(sim: &Simulation) -> Self {
-        Self { peers: sim.nodes().map(|node| (sim.peer_id(node), node)).collect(), ..Self::default() }
+        let mut oracle = Self::default();
+        sim.nodes().for_each(|node| oracle.add_node(sim, node));
+        oracle
+    }
+
+    /// Makes a node known that was added since. Nodes are made known in the order of adding.
+    pub fn add_node(&mut self, sim: &Simulation, node: NodeIndex) {
+        let peer = sim.peer_id(node);
+        self.peers.insert(peer, node);
+        self.ids.push(peer);
+        self.ring.add(node, (sim.kind(node) == NodeKind::Service).then_some(peer));
+        self.links.add(sim, node);
     }
 
     fn detail(&mut self, kind: Detail, text: impl FnOnce() -> String) {
@@ -118,7 +169,7 @@ impl Oracle {
     pub fn add_room(&mut self, sim: &Simulation, key: RoomKey) -> RoomIndex {
         let id = RoomKey::room_id(&sim.config().crypto.public_key(key.secret()));
         let index = RoomIndex(self.rooms.len() as u32);
-        self.rooms.push(Room { id, key, members: BTreeSet::new() });
+        self.rooms.push(Room { id, key, members: BTreeSet::new(), split: None });
         self.room_ids.insert(id, index);
         index
     }
@@ -179,31 +230,147 @@ impl Oracle {
         if !self.is_in(node, room) {
             return;
         }
-        self.forget(node, room);
+        self.forget(node, room, sim.now());
         if let Some(Err(error)) = sim.command(node, |running, now| running.leave(id, now)) {
             sim.add_violation(node, format!("leaving {id:?} was refused: {error}"));
         }
     }
 
-    fn forget(&mut self, node: NodeIndex, room: RoomIndex) {
+    fn forget(&mut self, node: NodeIndex, room: RoomIndex, now: Instant) {
         self.memberships.remove(&(node, room));
         self.rooms[room.0 as usize].members.remove(&node);
+        self.review(room, now);
+    }
+
+    /// Looks at a room again in which something changed: whether it is split.
+    fn review(&mut self, room: RoomIndex, now: Instant) {
+        let known = &self.rooms[room.0 as usize];
+        let joined: Vec<(NodeIndex, &Membership)> = known
+            .members
+            .iter()
+            .filter_map(|&node| Some((node, self.memberships.get(&(node, room))?)))
+            .filter(|(_, membership)| membership.joined.is_some())
+            .collect();
+        let sees = |membership: &Membership, other: NodeIndex| {
+            self.ids.get(other.0 as usize).is_some_and(|peer| membership.listed.contains(peer))
+        };
+        let whole = joined.iter().all(|(node, membership)| {
+            joined.iter().all(|(other, _)| other == node || sees(membership, *other))
+        });
+        let together = whole && joined.len() >= 2;
+        if together
+            && let Some(pair) = self.pairs.get_mut(&room)
+            && !pair.met
+        {
+            pair.met = true;
+            self.meet_ms.add(millis(now.since(pair.first)));
+        }
+        match (whole, known.split) {
+            (false, None) => {
+                self.rooms[room.0 as usize].split = Some(now);
+                self.rooms_split += 1;
+            }
+            (true, Some(since)) => {
+                self.rooms[room.0 as usize].split = None;
+                self.rooms_split -= 1;
+                self.splits.add(now.since(since).as_secs_f64());
+                if self.unhealed.remove(&room) {
+                    self.healed_at = Some(now);
+                }
+            }
+            (true, None) | (false, Some(_)) => {}
+        }
+    }
+
+    /// Rooms that are split.
+    #[must_use]
+    pub const fn rooms_split_now(&self) -> u64 {
+        self.rooms_split
+    }
+
+    /// Times that a room was split, with their durations in seconds; those that are still, until `now`.
+    pub(crate) fn split_figures(&self, now: Instant) -> Samples {
+        let open = self.rooms.iter().filter_map(|room| room.split);
+        self.splits.with(open.map(|since| now.since(since).as_secs_f64()))
+    }
+
+    // Faults.
+
+    /// A fault begins that ends at `ends`: finds that begin from here on are counted apart.
+    pub fn fault_begins(&mut self, ends: Instant) {
+        self.fault_ends = Some(self.fault_ends.map_or(ends, |other| other.max(ends)));
+    }
+
+    /// A fault has ended: the rooms that are split are followed until they are whole. Gives how many there are.
+    pub fn fault_ended(&mut self) -> u64 {
+        let split = self.rooms.iter().enumerate().filter(|(_, room)| room.split.is_some());
+        self.unhealed = split.map(|(index, _)| RoomIndex(index as u32)).collect();
+        self.healed_at = None;
+        self.unhealed.len() as u64
+    }
+
+    /// The time to recover from a fault that ended at `ended` is over: finds count again. Gives the rooms that are split.
+    pub fn fault_recovered(&mut self, ended: Instant) -> u64 {
+        if self.fault_ends == Some(ended) {
+            self.fault_ends = None;
+        }
+        self.rooms_split
+    }
+
+    /// When the last of the rooms that were split at the end of the latest fault was whole; `None` if one never was, and
+    /// `ended` if none was split.
+    #[must_use]
+    pub fn whole_at(&self, ended: Instant) -> Option<Instant> {
+        self.unhealed.is_empty().then_some(self.healed_at.unwrap_or(ended))
+    }
+
+    // Pairs.
+
+    /// The first of a pair enters a room of their own.
+    pub fn pair_begins(&mut self, room: RoomIndex, now: Instant) {
+        self.pairs.insert(room, Pair { first: now, met: false });
+    }
+
+    /// A pair is judged, if both are in the room still.
+    pub fn pair_ends(&mut self, room: RoomIndex) {
+        let Some(pair) = self.pairs.remove(&room) else { return };
+        if pair.met || self.rooms[room.0 as usize].members.len() == 2 {
+            self.pair_figures.started += 1;
+            self.pair_figures.met += u64::from(pair.met);
+        }
+    }
+
+    /// Figures on pairs.
+    #[must_use]
+    pub fn pair_figures(&self) -> PairFigures {
+        PairFigures {
+            meet_ms_p50: self.meet_ms.percentile(50),
+            meet_ms_p99: self.meet_ms.percentile(99),
+            meet_ms_max: self.meet_ms.largest(),
+            met_rate: share(self.pair_figures.met, self.pair_figures.started),
+            ..self.pair_figures.clone()
+        }
     }
 
     /// A node was told to shut down, or crashed.
     pub fn departs(&mut self, node: NodeIndex, now: Instant) {
         self.departed.insert(node, now);
+        self.ring.remove(node);
+        self.links.departs(node);
+        self.messages.departs(node);
         let range = (node, RoomIndex(0))..=(node, RoomIndex(u32::MAX));
         let rooms: Vec<RoomIndex> = self.memberships.range(range).map(|(&(_, room), _)| room).collect();
         for room in rooms {
-            self.forget(node, room);
+            self.forget(node, room, now);
         }
         self.finds.retain(|(finder, _), _| *finder != node);
     }
 
-    /// A node that departed was started again. Its memberships are those that it is told to join from here on.
-    pub fn returns(&mut self, node: NodeIndex) {
+    /// A node was started, for the first time or again. Its memberships are those that it is told to join from here on.
+    pub fn starts(&mut self, node: NodeIndex) {
         self.departed.remove(&node);
+        self.ring.started(node);
+        self.links.started(node);
     }
 
     /// One of the joined members that `node` sees in a room, chosen by `pick`.
@@ -221,80 +388,6 @@ impl Oracle {
         members.get(usize::try_from(pick % (members.len().max(1) as u64)).unwrap_or(0)).copied()
     }
 
-    /// Has a member send a message: to all members, or to `recipient`. It must have [`has_joined`](Self::has_joined).
-    pub fn broadcast(
-        &mut self,
-        sim: &mut Simulation,
-        author: NodeIndex,
-        room: RoomIndex,
-        bytes: usize,
-        recipient: Option<NodeIndex>,
-    ) {
-        use unamed_protocol::Recipients;
-        let id = self.room_id(room);
-        let seen = sim.node(author).and_then(|running| running.members(id)).unwrap_or_default();
-        let place = self.places_sent.get(&(author, room, recipient)).map_or(0, |place| place + 1);
-        let payload = payload(author, room, place, bytes);
-        let digest = sha256(&[&payload]);
-        let recipients = recipient.map_or(Recipients::All, |node| Recipients::Only(vec![sim.peer_id(node)]));
-        match sim.command(author, |running, now| running.broadcast(id, payload, recipients, now)) {
-            Some(Ok(message)) => {
-                self.places_sent.insert((author, room, recipient), place);
-                self.message_figures.sent += 1;
-                let owed = seen
-                    .iter()
-                    .filter_map(|peer| self.peers.get(peer).copied())
-                    .filter(|&node| recipient.is_none_or(|only| only == node) && self.has_joined(node, room))
-                    .collect();
-                let (at, directed, received) = (sim.now(), recipient.is_some(), BTreeSet::new());
-                let sent = Sent { room, author, at, digest, directed, place, owed, received };
-                if self.messages.insert(message, sent).is_some() {
-                    sim.add_violation(author, format!("{message:?} was given to two messages"));
-                }
-            }
-            Some(Err(error)) => {
-                self.message_figures.refused += 1;
-                self.detail(Detail::Refusal, || {
-                    format!("{:?} node {}: a broadcast was refused: {error}", sim.now(), author.0)
-                });
-            }
-            None => {}
-        }
-    }
-
-    /// Has a running node look for a room.
-    pub fn find(&mut self, sim: &mut Simulation, finder: NodeIndex, room: RoomIndex) {
-        let id = self.room_id(room);
-        let reachable = self.reachable_members(sim, finder, room);
-        if let Some(request) = sim.command(finder, |running, now| running.find(id, now)) {
-            self.find_figures.attempted += 1;
-            if self.finds.insert((finder, request), OpenFind { room, at: sim.now(), reachable }).is_some() {
-                sim.add_violation(finder, format!("{request:?} was given to two finds"));
-            }
-        }
-    }
-
-    /// Members of a room, other than `from`, that run, were told that they joined, and are linked to a running service
-    /// node (or are one), none of them behind a partition.
-    fn reachable_members(&self, sim: &Simulation, from: NodeIndex, room: RoomIndex) -> Vec<NodeIndex> {
-        let apart = |a, b| sim.blocked(a, b) || sim.blocked(b, a);
-        let up = |node| sim.condition(node) == Condition::Up;
-        let linked = |member| {
-            let links = sim.node(member).map(|running| running.links()).unwrap_or_default();
-            links.iter().filter(|link| link.service).any(|link| {
-                self.peers
-                    .get(&link.peer)
-                    .is_some_and(|&home| up(home) && !apart(home, member) && !apart(home, from))
-            })
-        };
-        let members = self.rooms[room.0 as usize].members.iter().copied();
-        members
-            .filter(|&member| member != from && up(member) && self.has_joined(member, room))
-            .filter(|&member| !apart(member, from))
-            .filter(|&member| sim.kind(member) == NodeKind::Service || linked(member))
-            .collect()
-    }
-
     // What applications are told.
 
     /// Takes note of an event.
@@ -303,6 +396,15 @@ impl Oracle {
         match event {
             Event::RoomJoined { room, outcome } => self.room_joined(sim, *at, *node, *room, outcome),
             Event::RoomLeft { room, .. } => self.room_left(sim, *node, *room),
+            Event::LinkOpened { peer, .. } => {
+                let service = self.is_service(sim, *peer);
+                self.links.opened(*node, service);
+            }
+            Event::LinkClosed { peer, .. } => {
+                let service = self.is_service(sim, *peer);
+                self.links.closed(*node, service);
+            }
+            Event::Ready => self.ring.ready(*node),
             Event::MemberJoined { room, peer } => {
                 let listed =
                     self.joined_membership(*node, *room).map(|membership| membership.listed.insert(*peer));
@@ -310,6 +412,7 @@ impl Oracle {
                     let why = if listed.is_some() { "who was there" } else { "without having joined" };
                     sim.add_violation(*node, format!("told that {peer:?} joined {room:?}, {why}"));
                 }
+                self.review_id(*room, *at);
             }
             Event::MemberLeft { room, peer, .. } => {
                 let listed =
@@ -318,6 +421,7 @@ impl Oracle {
                     let why = if listed.is_some() { "who was not there" } else { "without having joined" };
                     sim.add_violation(*node, format!("told that {peer:?} left {room:?}, {why}"));
                 }
+                self.review_id(*room, *at);
             }
             Event::Message(message) => self.message(sim, *at, *node, message),
             Event::FindFinished(report) => self.find_finished(sim, *node, report),
@@ -331,15 +435,22 @@ impl Oracle {
             | Event::SendProgress { .. }
             | Event::RoomWritable { .. }
             | Event::PrimaryChanged { .. }
-            | Event::LinkOpened { .. }
-            | Event::LinkClosed { .. }
             | Event::LinkFailed { .. }
             | Event::NewServiceAddress { .. }
             | Event::Online(_)
-            | Event::Ready
             | Event::SaveFailed
             | Event::ShutDown => {}
         }
+    }
+
+    fn review_id(&mut self, room: RoomId, now: Instant) {
+        if let Some(&room) = self.room_ids.get(&room) {
+            self.review(room, now);
+        }
+    }
+
+    fn is_service(&self, sim: &Simulation, peer: PeerId) -> bool {
+        self.peers.get(&peer).is_some_and(|&node| sim.kind(node) == NodeKind::Service)
     }
 
     /// Whether the node was told to go: what it says of rooms until then is not judged.
@@ -381,90 +492,15 @@ impl Oracle {
         if took > bound {
             sim.add_violation(node, format!("the join of {room:?} was answered after {took:?}"));
         }
+        self.review_id(room, at);
     }
 
     fn room_left(&mut self, sim: &mut Simulation, node: NodeIndex, room: RoomId) {
         let Some(&index) = self.room_ids.get(&room) else { return };
         // A leave that was asked for is forgotten already; what comes unasked is a refusal by a full room.
         if self.is_in(node, index) {
-            self.forget(node, index);
+            self.forget(node, index, sim.now());
             self.detail(Detail::Refusal, || format!("{:?} node {}: {room:?} was full", sim.now(), node.0));
-        }
-    }
-
-    fn message(&mut self, sim: &mut Simulation, at: Instant, node: NodeIndex, message: &Message) {
-        let Some(sent) = self.messages.get_mut(&message.id) else {
-            sim.add_violation(node, format!("{:?} was delivered and never sent", message.id));
-            return;
-        };
-        if !sent.received.insert(node) {
-            self.message_figures.duplicates += 1;
-            return;
-        }
-        self.message_ms.add(millis(at.since(sent.at)));
-        let (author, room, place, directed) = (sent.author, sent.room, sent.place, sent.directed);
-        let mut wrong = Vec::new();
-        if message.from != sim.peer_id(author) || message.room != self.rooms[room.0 as usize].id {
-            wrong.push("has another author or room than it was sent by or to");
-        }
-        if sent.digest != sha256(&[&message.payload]) || message.directed != directed {
-            wrong.push("has another content than was sent");
-        }
-        if directed && !sent.owed.contains(&node) {
-            wrong.push("is not for this node");
-        }
-        if !self.memberships.contains_key(&(node, room)) && !self.departed.contains_key(&node) {
-            wrong.push("came outside of a membership");
-        }
-        let last = self.places_received.insert((node, author, room, directed), place);
-        if last.is_some_and(|last| last >= place) {
-            wrong.push("came after a later one of its stream");
-        }
-        for text in wrong {
-            sim.add_violation(node, format!("{:?} of node {} {text}", message.id, author.0));
-        }
-    }
-
-    fn find_finished(&mut self, sim: &mut Simulation, finder: NodeIndex, report: &FindReport) {
-        let Some(find) = self.finds.remove(&(finder, report.request)) else {
-            if !self.is_departed(finder) {
-                sim.add_violation(finder, format!("{:?} ended and was not open", report.request));
-            }
-            return;
-        };
-        let reachable = self.reachable_members(sim, finder, find.room);
-        if !find.reachable.iter().any(|member| reachable.contains(member)) {
-            return;
-        }
-        self.find_figures.eligible += 1;
-        let alive = |peer: &PeerId| {
-            self.peers
-                .get(peer)
-                .is_some_and(|&node| sim.condition(node) == Condition::Up && self.has_joined(node, find.room))
-        };
-        if !report.members.iter().any(alive) {
-            let known = report.members.len();
-            self.detail(Detail::Find, || {
-                format!(
-                    "{:?} node {}: a find of room {} failed after {} attempts and {:?}; {known} members named, route {:?}",
-                    sim.now(),
-                    finder.0,
-                    find.room.0,
-                    report.attempts,
-                    report.elapsed,
-                    report.route.iter().map(|hop| hop.peer).collect::<Vec<_>>()
-                )
-            });
-            return;
-        }
-        self.find_figures.succeeded += 1;
-        self.find_figures.succeeded_at_once += u64::from(report.attempts == 1);
-        let hops = service_hops(&report.route) as f64;
-        self.hops.add(hops);
-        self.find_ms.add(millis(report.elapsed));
-        let last = report.route.last().and_then(|hop| self.peers.get(&hop.peer)).copied();
-        if last.is_some() && last == root(sim, &self.room_id(find.room)) {
-            self.hops_root.add(hops);
         }
     }
 
@@ -541,66 +577,33 @@ impl Oracle {
         lists.map(|members| members.iter().filter(|peer| gone(peer)).count()).sum()
     }
 
-    /// Figures on broadcasts.
-    pub fn message_figures(&mut self, sim: &Simulation) -> MessageFigures {
-        let mut figures = self.message_figures.clone();
-        let mut missing = Vec::new();
-        for sent in self.messages.values() {
-            let author_left = self.departed.get(&sent.author).is_some_and(|&at| at < sent.at + AUTHOR_STAYS);
-            if author_left {
-                continue;
-            }
-            for &node in &sent.owed {
-                let stayed = sim.condition(node) == Condition::Up
-                    && self
-                        .memberships
-                        .get(&(node, sent.room))
-                        .is_some_and(|membership| membership.joined.is_some_and(|joined| joined <= sent.at));
-                if !stayed {
-                    continue;
-                }
-                figures.expected += 1;
-                if sent.received.contains(&node) {
-                    figures.delivered += 1;
-                } else {
-                    missing.push((sent.at, sent.author, node, sent.room, sent.directed));
-                }
-            }
-        }
-        missing.sort_unstable();
-        for (at, author, node, room, directed) in missing {
-            let kind = if directed { "directed message" } else { "message" };
-            self.detail(Detail::Message, || {
-                format!(
-                    "{at:?} a {kind} of node {} to node {} in room {} did not arrive",
-                    author.0, node.0, room.0
-                )
-            });
-        }
-        figures.latency_ms_p50 = self.message_ms.percentile(50);
-        figures.latency_ms_p99 = self.message_ms.percentile(99);
-        figures
+    /// The links of all nodes so far: mean of running service nodes and clients, the most of one at any time, and how often
+    /// a hard budget was exceeded.
+    pub(crate) const fn budgets(&self) -> (u32, u32, u64) {
+        (self.links.service().peak, self.links.client().peak, self.links.exceeded())
     }
 
-    /// Figures on finds.
-    #[must_use]
-    pub fn find_figures(&self) -> FindFigures {
-        FindFigures {
-            hops_mean: self.hops.mean(),
-            hops_p99: self.hops.percentile(99),
-            hops_root_mean: self.hops_root.mean(),
-            at_root: self.hops_root.len() as u64,
-            latency_ms_p50: self.find_ms.percentile(50),
-            latency_ms_p99: self.find_ms.percentile(99),
-            latency_ms_mean: self.find_ms.mean(),
-            ..self.find_figures.clone()
+    /// The most links of the first node at a time: to service nodes, to clients.
+    pub(crate) const fn first_node_links(&self) -> (u32, u32) {
+        self.links.first()
+    }
+
+    /// Running nodes, and mean links that the budget counts: of service nodes and of clients.
+    pub(crate) fn gauges(&self) -> Gauges {
+        let (service, client) = (self.links.service(), self.links.client());
+        Gauges {
+            live_service: service.nodes,
+            live_clients: client.nodes,
+            links_service_mean: service.mean(),
+            links_client_mean: client.mean(),
+            rooms_split: self.rooms_split,
+            ..Gauges::default()
         }
     }
 
-    /// Eligible finds so far, and how many of them succeeded.
-    #[must_use]
-    pub const fn finds_so_far(&self) -> (u64, u64) {
-        (self.find_figures.eligible, self.find_figures.succeeded)
+    /// What plots are made from.
+    pub(crate) const fn recording(&mut self) -> &mut Recording {
+        &mut self.recording
     }
 
     /// Joins so far, and the median and 99th percentile of the time to the answer, ms.
@@ -615,82 +618,6 @@ impl Oracle {
     }
 }
 
-/// Figures on the links of all running nodes.
-#[must_use]
-pub(crate) fn link_figures(sim: &Simulation) -> LinkFigures {
-    let (mut overlay, mut served, mut client) = (Samples::default(), Samples::default(), Samples::default());
-    for node in sim.nodes() {
-        let Some(running) = sim.node(node) else { continue };
-        let links = running.links();
-        let to_service = links.iter().filter(|link| link.service).count();
-        match sim.kind(node) {
-            NodeKind::Service => {
-                overlay.add(to_service as f64);
-                served.add((links.len() - to_service) as f64);
-            }
-            NodeKind::Client => client.add(links.len() as f64),
-        }
-    }
-    LinkFigures {
-        service_mean: overlay.mean(),
-        service_max: overlay.max() as usize,
-        client_mean: client.mean(),
-        client_max: client.max() as usize,
-        served_mean: served.mean(),
-        served_max: served.max() as usize,
-    }
-}
-
 fn millis(duration: Duration) -> f64 {
     duration.as_micros() as f64 / 1000.0
-}
-
-/// A payload that no other message has, of at least 16 bytes.
-fn payload(author: NodeIndex, room: RoomIndex, place: u64, bytes: usize) -> bytes::Bytes {
-    let mut content = Vec::with_capacity(bytes.max(16));
-    content.extend_from_slice(&author.0.to_le_bytes());
-    content.extend_from_slice(&room.0.to_le_bytes());
-    content.extend_from_slice(&place.to_le_bytes());
-    content.resize(bytes.max(16), 0x75);
-    content.into()
-}
-
-/// Hops between service nodes on a route.
-fn service_hops(route: &[Hop]) -> usize {
-    route.windows(2).filter(|pair| pair.iter().all(|hop| hop.service)).count()
-}
-
-/// The running service node nearest to a room: its place is the id of its home room, whose key is its own.
-fn root(sim: &Simulation, room: &RoomId) -> Option<NodeIndex> {
-    let distance = |node: NodeIndex| {
-        let mut place = RoomKey::room_id(&sim.peer_id(node).0).0;
-        place.iter_mut().zip(room.0).for_each(|(byte, other)| *byte ^= other);
-        place
-    };
-    let service =
-        |node: &NodeIndex| sim.kind(*node) == NodeKind::Service && sim.condition(*node) == Condition::Up;
-    sim.nodes().filter(service).min_by_key(|&node| distance(node))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_hops_between_service_nodes_count() {
-        let route = |kinds: &[bool]| {
-            let hop = |&service| Hop { peer: PeerId::default(), rtt: Duration::ZERO, service };
-            kinds.iter().map(hop).collect::<Vec<Hop>>()
-        };
-        let table: [(&[bool], usize); 5] = [
-            (&[], 0),
-            (&[false, true], 0),
-            (&[false, true, true, true], 2),
-            (&[true, true], 1),
-            (&[false, true, true, false], 1),
-        ];
-        for (kinds, hops) in table {
-            assert_eq!(service_hops(&route(kinds)), hops, "{kinds:?}");
-        }
-    }
 }
