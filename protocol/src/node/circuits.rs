@@ -13,6 +13,7 @@ use super::api::CloseReason;
 use super::clock::Timer;
 use super::links::{Link, LinkCarrier, LinkState};
 use super::metrics::Counter;
+use crate::config::KeepAlive;
 use crate::crypto::Role;
 use crate::link::{Class, Outgoing, Sent, Session};
 use crate::wire::message::{CircuitCredit, CircuitOpen, CircuitOpened, CircuitReset};
@@ -188,6 +189,8 @@ impl Node {
         };
         let is_dead = |(key, end): (&CircuitKey, &CircuitEnd)| match end {
             CircuitEnd::Endpoint { .. } => None,
+            // Without pings an idle circuit is as good as any.
+            CircuitEnd::Relay(end) if end.opened && bounds.keepalive == KeepAlive::Transport => None,
             CircuitEnd::Relay(end) => {
                 let limit = if end.opened { idle } else { set_up };
                 (silent(key, limit) && (!end.opened || silent(&end.other, limit))).then_some(*key)

@@ -35,6 +35,7 @@ use crate::{
     RoomKey, SaveId,
 };
 
+mod admission;
 pub(crate) mod api;
 mod circuits;
 mod clock;
@@ -138,6 +139,8 @@ pub struct Node {
     store: Store,
     /// The nearest contacts to each held key, as of the last hand-over.
     holders: BTreeMap<(RoomId, u8), Vec<PeerId>>,
+    /// The state of the table at the last hand-over.
+    handed_over: u64,
     /// Claimants of which others shall hear.
     notify: BTreeMap<(RoomId, u8), BTreeSet<PeerId>>,
 
@@ -215,6 +218,7 @@ impl Node {
             seen: Seen::new(config.routing.seen_max, hasher),
             store: Store::new(life::store_limits(&config, salt)),
             holders: BTreeMap::new(),
+            handed_over: 0,
             notify: BTreeMap::new(),
             primary: None,
             rooms: BTreeMap::new(),

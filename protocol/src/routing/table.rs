@@ -117,6 +117,8 @@ pub struct Table {
     links: Vec<Contact>,
     /// Unlinked contacts, ascending by id.
     known: Vec<Contact>,
+    /// Counts changes of which contacts are linked and ready.
+    changes: u64,
 }
 
 /// The place of `id` in a list ascending by id.
@@ -128,7 +130,14 @@ impl Table {
     /// An empty table around `location`: a service node's [`home_id`], a client's primary room.
     #[must_use]
     pub const fn new(location: RoomId, limits: TableLimits) -> Self {
-        Self { location, limits, links: Vec::new(), known: Vec::new() }
+        Self { location, limits, links: Vec::new(), known: Vec::new(), changes: 0 }
+    }
+
+    /// Counts changes of which contacts are linked and ready: while it stands, so does every answer of
+    /// [`nearest_ready`](Self::nearest_ready) and [`ready_rank`](Self::ready_rank).
+    #[must_use]
+    pub const fn changes(&self) -> u64 {
+        self.changes
     }
 
     /// The centre of the table.
@@ -167,6 +176,7 @@ impl Table {
     /// A link to a service node is usable. `bootstrap` says that it was dialled because of its address alone, not
     /// because [`wanted`](Self::wanted) named it.
     pub fn linked(&mut self, peer: PeerId, inbound: bool, bootstrap: bool, now: Instant) {
+        self.changes = self.changes.wrapping_add(1);
         let id = home_id(peer);
         let contact = match position(&self.known, &id) {
             Ok(at) => self.known.remove(at),
@@ -202,6 +212,7 @@ impl Table {
     pub fn unlinked(&mut self, peer: PeerId, now: Instant) -> Learned {
         let id = home_id(peer);
         let Ok(at) = position(&self.links, &id) else { return Learned::Known };
+        self.changes = self.changes.wrapping_add(1);
         let contact = Contact {
             linked: false,
             ready: false,
@@ -218,6 +229,9 @@ impl Table {
 
     /// A linked contact says whether it takes part in routing.
     pub fn set_ready(&mut self, peer: PeerId, ready: bool) {
+        if self.is_ready(peer) != ready {
+            self.changes = self.changes.wrapping_add(1);
+        }
         self.update(peer, |contact| contact.ready = ready);
     }
 
@@ -251,6 +265,7 @@ impl Table {
             self.known.remove(at);
         }
         if let Ok(at) = position(&self.links, &id) {
+            self.changes = self.changes.wrapping_add(1);
             self.links.remove(at);
             self.choose_around(&id);
         }
