@@ -116,6 +116,8 @@ pub struct RoutingConfig {
     pub ready_after: Duration,
     /// Hops of a routed packet.
     pub hops_max: usize,
+    /// Period at which a candidate of a bucket is tried for its round-trip time, until all are measured.
+    pub proximity_trial: Duration,
     /// Time for a hop acknowledgement before the next best hop takes over.
     pub hop_timeout: Duration,
     /// Time for an attempt.
@@ -259,6 +261,7 @@ impl Default for RoutingConfig {
             young: Duration::from_secs(60),
             ready_after: Duration::from_secs(15),
             hops_max: 16,
+            proximity_trial: Duration::from_secs(5),
             hop_timeout: Duration::from_millis(500),
             attempt_timeout: Duration::from_secs(2),
             retry_backoff: [Duration::from_millis(500), Duration::from_secs(1), Duration::from_secs(2)],

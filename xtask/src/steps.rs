@@ -48,7 +48,7 @@ fn format(root: &Path) -> Outcome {
         return Outcome::Skipped("there is no rustfmt".to_owned());
     }
     let mut result = run::run(&mut run::cargo(root, &["fmt", "--all", "--check"]));
-    for manifest in ["tests/nostd/Cargo.toml", "fuzz/Cargo.toml"] {
+    for manifest in ["tests/nostd/Cargo.toml", "fuzz/Cargo.toml", "benches/routing/Cargo.toml"] {
         if root.join(manifest).exists() {
             let args = ["fmt", "--manifest-path", manifest, "--check"];
             result = result.and(run::run(&mut run::cargo(root, &args)));

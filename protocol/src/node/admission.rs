@@ -114,7 +114,7 @@ impl Node {
                 Some(DialFor::Overlay) => Rank::Home,
                 Some(DialFor::Room) => Rank::Room,
                 _ if self.table.links().len() == 0 && peer.service => Rank::Home,
-                Some(DialFor::Bootstrap | DialFor::Heal) | None => Rank::Remote,
+                Some(DialFor::Bootstrap | DialFor::Heal | DialFor::Trial) | None => Rank::Remote,
             };
         }
         if !peer.service {
@@ -124,7 +124,7 @@ impl Node {
         let for_peer = self.table.rank(&home_id(peer.id), &self.home_room) < self.config.routing.leaf_set;
         if for_peer || self.table.is_leaf(peer.id) {
             Rank::Leaf
-        } else if purpose == Some(DialFor::Overlay) {
+        } else if matches!(purpose, Some(DialFor::Overlay | DialFor::Trial)) {
             Rank::Bucket
         } else {
             Rank::Remote
@@ -152,6 +152,16 @@ impl Node {
         let rank = lasting.iter().map(rank_of).max().unwrap_or(Rank::Idle).max(theirs);
         let rtt = link.session.as_ref().and_then(crate::link::Session::rtt).unwrap_or(Duration::MAX);
         (rank, Reverse(link.since), Reverse(rtt))
+    }
+
+    /// The other end says why it keeps a link.
+    pub(super) fn handle_reasons(&mut self, id: LinkId, mask: u8) {
+        let Some(link) = self.links.get_mut(&id) else { return };
+        link.remote_reasons.0 = mask;
+        if let Some(peer) = link.peer.as_ref().filter(|_| link.is_open()).map(|peer| peer.id) {
+            let lasting = LinkReasons(mask).without(LinkReason::SetUp);
+            self.table.set_kept_by_peer(peer, !lasting.is_empty());
+        }
     }
 
     /// The reasons of this end, as it told them last.

@@ -511,6 +511,12 @@ impl LinkReasons {
         Self(self.0 | (1 << reason as u8))
     }
 
+    /// The set without `reason`.
+    #[must_use]
+    pub const fn without(self, reason: LinkReason) -> Self {
+        Self(self.0 & !(1 << reason as u8))
+    }
+
     /// Whether no reason is left.
     #[must_use]
     pub const fn is_empty(self) -> bool {

@@ -141,6 +141,8 @@ impl Node {
             let period = self.random.jittered(self.config.routing.anti_entropy);
             self.timers.set(Timer::AntiEntropy, now + period);
             self.timers.set(Timer::Ready, now + Duration::from_millis(10));
+            let trial = self.random.jittered(self.config.routing.proximity_trial);
+            self.timers.set(Timer::Trial, now + trial);
         }
         let configured: Vec<Address> = self.book.configured().cloned().collect();
         for address in configured {

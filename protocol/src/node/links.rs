@@ -53,6 +53,8 @@ pub(super) enum DialFor {
     Room,
     /// A contact that got lost.
     Heal,
+    /// To measure a candidate of a bucket; kept only if it is quicker than what the bucket has.
+    Trial,
 }
 
 /// One link.
@@ -346,8 +348,13 @@ impl Node {
         let peer_id = peer.id;
         link.peer = Some(peer);
         link.since = now;
+        let trial = link.dial.as_ref().is_some_and(|(purpose, _)| *purpose == DialFor::Trial);
+        let rtt = link.session.as_ref().and_then(Session::rtt);
         if self.dialing.get(&peer_id) == Some(&id) {
             self.dialing.remove(&peer_id);
+        }
+        if trial && self.trial_lost(peer_id, rtt) {
+            return self.drain_link(id, CloseReason::Unwanted, now);
         }
         self.place_link(id, peer_id, now);
     }

@@ -48,6 +48,7 @@ counters! {
     MessagesUnknownKind => "messages_unknown_kind",
     QueueOverflows => "queue_overflows",
     DialsRefusedByClass => "dials_refused_by_class",
+    CandidatesTried => "candidates_tried",
     ClaimsInvalid => "claims_invalid",
     RoutedForwarded => "routed_forwarded",
     RoutedDuplicate => "routed_duplicate",

@@ -127,6 +127,8 @@ pub struct Node {
     /// How often service nodes failed or refused since they were linked last; only of known ones.
     failures: BTreeMap<PeerId, u32>,
     hello_all: bool,
+    /// Links whose peers are still to hear of their neighbours.
+    introduce: BTreeSet<LinkId>,
     looked_up: bool,
     healed_at: Instant,
     homes: Vec<PeerId>,
@@ -209,6 +211,7 @@ impl Node {
             locations: BTreeMap::new(),
             failures: BTreeMap::new(),
             hello_all: false,
+            introduce: BTreeSet::new(),
             looked_up: false,
             healed_at: now,
             homes: Vec::new(),

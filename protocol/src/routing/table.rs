@@ -9,13 +9,14 @@
 //! - A bucket prefers neither its first nor its oldest contact, which made the bootstrap nodes hubs (see
 //!   `docs/simulation.md`), but the quickest of 16 candidates that a salted hash drew, and while too few of those are
 //!   measured, the first drawn. The salt is this node's secret: nobody can choose an id that is drawn for certain.
-//! - Once chosen, a link stays chosen while it lives, unless the bucket can cover one sub-prefix more without it.
+//! - Once chosen, a link stays chosen while it lives, unless the bucket can cover one sub-prefix more without it, or a
+//!   candidate that was tried turns out to be much quicker: proximity neighbour selection by trial, since what nobody has
+//!   linked nobody has measured (Gummadi et al., 2003, compare where to spend it).
 //!
 //! A contact is known by a valid home claim, and [`Table::learn`] trusts its caller for that. The home claims themselves
 //! are the caller's to keep; [`Learned`] says whom to forget.
 
 use alloc::vec::Vec;
-use core::cmp::Ordering;
 
 use super::key::{
     KEY_BITS, Located, bit, bucket_index, bucket_range, closer, distance, home_id, prefix, walk_nearest,
@@ -71,6 +72,8 @@ pub struct Contact {
     pub failed_until: Option<Instant>,
     /// Whether the link is one of those that its bucket keeps.
     chosen: bool,
+    /// Whether the other end keeps the link. Only of linked contacts.
+    kept_by_peer: bool,
     /// Whether it was ever linked.
     proven: bool,
     /// Its place in this node's draw.
@@ -115,6 +118,8 @@ pub struct Table {
     limits: TableLimits,
     /// Linked contacts, ascending by id.
     links: Vec<Contact>,
+    /// The [`prefix`] of each, in the same order: all that a search for the next hop reads of most of them.
+    prefixes: Vec<u64>,
     /// Unlinked contacts, ascending by id.
     known: Vec<Contact>,
     /// Counts changes of which contacts are linked and ready.
@@ -130,7 +135,7 @@ impl Table {
     /// An empty table around `location`: a service node's [`home_id`], a client's primary room.
     #[must_use]
     pub const fn new(location: RoomId, limits: TableLimits) -> Self {
-        Self { location, limits, links: Vec::new(), known: Vec::new(), changes: 0 }
+        Self { location, limits, links: Vec::new(), prefixes: Vec::new(), known: Vec::new(), changes: 0 }
     }
 
     /// Counts changes of which contacts are linked and ready: while it stands, so does every answer of
@@ -192,6 +197,7 @@ impl Table {
             ready: false,
             suspect: false,
             chosen: false,
+            kept_by_peer: false,
             ..contact
         };
         match position(&self.links, &id) {
@@ -202,7 +208,10 @@ impl Table {
                     old.bootstrap &= bootstrap;
                 }
             }
-            Err(at) => self.links.insert(at, contact),
+            Err(at) => {
+                self.links.insert(at, contact);
+                self.prefixes.insert(at, prefix(&id));
+            }
         }
         self.choose_around(&id);
     }
@@ -220,8 +229,9 @@ impl Table {
             inbound: false,
             bootstrap: false,
             chosen: false,
+            kept_by_peer: false,
             since: now,
-            ..self.links.remove(at)
+            ..self.remove_link(at)
         };
         self.choose_around(&id);
         self.insert_known(contact)
@@ -235,6 +245,16 @@ impl Table {
         self.update(peer, |contact| contact.ready = ready);
     }
 
+    /// The other end of a link says whether it keeps it.
+    pub fn set_kept_by_peer(&mut self, peer: PeerId, kept: bool) {
+        let id = home_id(peer);
+        let link = position(&self.links, &id).ok().and_then(|at| self.links.get_mut(at));
+        if let Some(contact) = link.filter(|contact| contact.kept_by_peer != kept) {
+            contact.kept_by_peer = kept;
+            self.choose_around(&id);
+        }
+    }
+
     /// A linked contact left a hop unacknowledged: it is no next hop until it is heard.
     pub fn suspect(&mut self, peer: PeerId) {
         self.update(peer, |contact| contact.suspect = true);
@@ -245,9 +265,13 @@ impl Table {
         self.update(peer, |contact| contact.suspect = false);
     }
 
-    /// The smoothed round-trip time to a linked contact.
+    /// The smoothed round-trip time to a contact, linked or just tried.
     pub fn measured(&mut self, peer: PeerId, rtt: Duration) {
-        self.update(peer, |contact| contact.rtt = Some(rtt));
+        if let Some(contact) = self.links.iter_mut().find(|contact| contact.peer == peer) {
+            contact.rtt = Some(rtt);
+        } else if let Some(contact) = self.known_mut(&home_id(peer)) {
+            contact.rtt = Some(rtt);
+        }
     }
 
     /// A dial to a known contact failed, or it refused: it is passed over until then, and does not stand in the way of
@@ -266,7 +290,7 @@ impl Table {
         }
         if let Ok(at) = position(&self.links, &id) {
             self.changes = self.changes.wrapping_add(1);
-            self.links.remove(at);
+            self.remove_link(at);
             self.choose_around(&id);
         }
     }
@@ -296,23 +320,24 @@ impl Table {
         self.scan(key, None, skip)
     }
 
-    /// A plain scan: a node has tens of links, and the first eight bytes decide.
+    /// A plain scan: a node has tens of links, and the first eight bytes decide. Few of them are nearer than all before
+    /// them, and only those are looked at.
     fn scan(&self, key: &RoomId, bound: Option<&RoomId>, skip: impl Fn(PeerId) -> bool) -> Option<PeerId> {
         let near = prefix(key);
-        let mut limit = bound.map(|id| (prefix(id) ^ near, id));
+        let mut nearest = bound;
+        let mut least = nearest.map_or(u64::MAX, |id| prefix(id) ^ near);
         let mut best = None;
-        for contact in &self.links {
-            if !contact.ready || contact.suspect {
+        for (at, prefix) in self.prefixes.iter().enumerate() {
+            let far = prefix ^ near;
+            if far > least {
                 continue;
             }
-            let far = prefix(&contact.id) ^ near;
-            let nearer = limit.is_none_or(|(least, id)| match far.cmp(&least) {
-                Ordering::Less => true,
-                Ordering::Equal => distance(key, &contact.id) < distance(key, id),
-                Ordering::Greater => false,
-            });
-            if nearer && !skip(contact.peer) {
-                limit = Some((far, &contact.id));
+            let Some(contact) = self.links.get(at) else { continue };
+            let is_nearer =
+                far < least || nearest.is_none_or(|id| distance(key, &contact.id) < distance(key, id));
+            if is_nearer && contact.ready && !contact.suspect && !skip(contact.peer) {
+                least = far;
+                nearest = Some(&contact.id);
                 best = Some(contact.peer);
             }
         }
@@ -458,6 +483,10 @@ impl Table {
             law(contact.linked || !(contact.chosen || contact.ready), "only links are chosen or ready")?;
         }
         law(self.links.iter().all(|contact| contact.linked), "links are linked")?;
+        law(
+            self.links.iter().map(|contact| prefix(&contact.id)).eq(self.prefixes.iter().copied()),
+            "prefixes are those of the links",
+        )?;
         law(self.known.iter().all(|contact| !contact.linked), "known contacts are not")?;
         law(
             self.known.iter().all(|contact| position(&self.links, &contact.id).is_err()),
@@ -487,6 +516,7 @@ impl Table {
             since: now,
             failed_until: None,
             chosen: false,
+            kept_by_peer: false,
             proven: false,
             draw: prefix(&hash),
         }
@@ -494,6 +524,11 @@ impl Table {
 
     fn known_mut(&mut self, id: &RoomId) -> Option<&mut Contact> {
         position(&self.known, id).ok().and_then(|at| self.known.get_mut(at))
+    }
+
+    fn remove_link(&mut self, at: usize) -> Contact {
+        self.prefixes.remove(at);
+        self.links.remove(at)
     }
 
     /// Changes the linked contact of `peer`. A scan: hashing the peer id costs more than tens of comparisons.
