@@ -13,7 +13,7 @@ use crate::{Instant, LinkId, PeerId, RoomId};
 
 impl Node {
     pub(super) fn handle_replicate(&mut self, id: LinkId, replicate: &Replicate, now: Instant) {
-        if !self.is_service() || !self.links.get(&id).is_some_and(super::links::Link::is_service) {
+        if !self.is_service() || !self.links.get(&id).is_some_and(|link| link.is_service()) {
             return self.metrics.count(Counter::ClaimsInvalid);
         }
         for bytes in replicate.tombstones.iter() {
@@ -110,7 +110,7 @@ impl Node {
 
     pub(super) fn handle_digest(&mut self, id: LinkId, digest: &StoreDigest, now: Instant) {
         let Some(peer) = self.open_peer(id) else { return };
-        if !self.is_service() || !self.links.get(&id).is_some_and(super::links::Link::is_service) {
+        if !self.is_service() || !self.links.get(&id).is_some_and(|link| link.is_service()) {
             return;
         }
         let copies = self.store.missing(digest.room, digest.replica, &digest.items);

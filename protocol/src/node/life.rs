@@ -247,7 +247,7 @@ impl Node {
         let Some(farewell) = self.farewell else { return false };
         let queued =
             |link: &Link| link.session.as_ref().is_some_and(|one| one.is_established() && !one.is_drained());
-        if self.links.values().any(queued) {
+        if self.links.values().any(|link| queued(link)) {
             return false;
         }
         match farewell {
@@ -256,7 +256,7 @@ impl Node {
                 return false;
             }
             Farewell::Withdrawing => self.enter_farewell(Farewell::Circuits, now),
-            Farewell::Circuits if self.links.values().any(Link::is_circuit) => return false,
+            Farewell::Circuits if self.links.values().any(|link| link.is_circuit()) => return false,
             Farewell::Circuits => self.enter_farewell(Farewell::Links, now),
             Farewell::Links | Farewell::Over => return false,
         }

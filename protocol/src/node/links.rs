@@ -1,5 +1,6 @@
 //! Links from dial or accept to close: admission, duplicates, contested identities, draining, reasons.
 
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use bytes::Bytes;
@@ -146,7 +147,7 @@ impl Node {
         let mut link = Link::new(LinkCarrier::WebSocket, true, now);
         link.expected = address.peer;
         link.dial = Some((purpose, address.clone()));
-        self.links.insert(id, link);
+        self.links.insert(id, Box::new(link));
         if let Some(peer) = address.peer {
             self.dialing.insert(peer, id);
         }
@@ -182,7 +183,7 @@ impl Node {
         let mut link = Link::new(LinkCarrier::WebSocket, false, now);
         link.session = Some(self.session(Role::Responder, None, link.carrier, now));
         link.state = LinkState::Handshaking;
-        self.links.insert(id, link);
+        self.links.insert(id, Box::new(link));
         self.dirty.insert(id);
         Ok(id)
     }
@@ -443,8 +444,8 @@ impl Node {
     /// Places a link whose rival is gone; meanwhile another one may have taken the rival's place.
     fn admit_contested(&mut self, id: LinkId, now: Instant) {
         self.timers.clear(Timer::Probe(id));
-        let contested = |link: &&Link| matches!(link.state, LinkState::Contested(_));
-        let peer = self.links.get(&id).filter(contested).and_then(|link| link.peer.as_ref());
+        let contested = |link: &Link| matches!(link.state, LinkState::Contested(_));
+        let peer = self.links.get(&id).filter(|link| contested(link)).and_then(|link| link.peer.as_ref());
         if let Some(peer) = peer.map(|peer| peer.id) {
             self.place_link(id, peer, now);
         }
@@ -485,7 +486,7 @@ impl Node {
 
     /// The links in use.
     pub(super) fn open_links(&self) -> impl Iterator<Item = (LinkId, &Link)> {
-        self.links.iter().filter(|(_, link)| link.is_open()).map(|(id, link)| (*id, link))
+        self.links.iter().filter(|(_, link)| link.is_open()).map(|(id, link)| (*id, &**link))
     }
 
     /// Says goodbye, sends what is queued, and closes.
@@ -589,7 +590,7 @@ impl Node {
         let rivals: Vec<LinkId> =
             self.links.iter().filter(|(_, link)| contests(link)).map(|(id, _)| *id).collect();
         for rival in rivals {
-            if self.links.get(&rival).is_some_and(contests) {
+            if self.links.get(&rival).is_some_and(|link| contests(link)) {
                 self.admit_contested(rival, now);
             }
         }

@@ -106,7 +106,8 @@ pub struct Node {
     counter: u64,
     sequence_floor: Sequence,
 
-    links: BTreeMap<LinkId, Link>,
+    /// Boxed, as are other large values: a tree of few entries keeps places for eleven.
+    links: BTreeMap<LinkId, Box<Link>>,
     /// The link in use to each peer.
     peers: BTreeMap<PeerId, LinkId>,
     /// Links on their way to a known peer.
@@ -120,7 +121,7 @@ pub struct Node {
 
     table: Table,
     book: Book,
-    homes_known: BTreeMap<PeerId, HomeClaim>,
+    homes_known: BTreeMap<PeerId, Box<HomeClaim>>,
     own_home: Option<HomeClaim>,
     /// Where clients of this service node are, by their hellos.
     locations: BTreeMap<PeerId, RoomId>,
@@ -135,7 +136,7 @@ pub struct Node {
     home_candidates: HomeCandidates,
     homes_asked: Option<Instant>,
 
-    requests: BTreeMap<RequestId, Request>,
+    requests: BTreeMap<RequestId, Box<Request>>,
     hops: BTreeMap<(RequestId, u8), PendingHop>,
     seen: Seen,
 
@@ -149,7 +150,7 @@ pub struct Node {
     notify: BTreeMap<(RoomId, u8), BTreeSet<PeerId>>,
 
     primary: Option<RoomId>,
-    rooms: BTreeMap<RoomId, Room>,
+    rooms: BTreeMap<RoomId, Box<Room>>,
     room_order: Vec<RoomId>,
     /// Generations of streams of rooms that were left, so that numbers never come again.
     generations: BTreeMap<RoomId, u32>,

@@ -1,5 +1,6 @@
 //! The overlay of service nodes: home claims, hellos, leaf set and buckets, readiness, healing.
 
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use bytes::Bytes;
@@ -301,7 +302,7 @@ impl Node {
                 self.emit(Event::NewServiceAddress { address: address.clone() });
             }
         }
-        self.homes_known.insert(peer, claim);
+        self.homes_known.insert(peer, Box::new(claim));
         match self.table.learn(peer, now) {
             Learned::New { evicted: Some(evicted) } => {
                 self.homes_known.remove(&evicted);
@@ -316,7 +317,7 @@ impl Node {
 
     pub(super) fn handle_hello(&mut self, id: LinkId, hello: &Hello, now: Instant) {
         let Some(peer) = self.open_peer(id) else { return };
-        let service = self.links.get(&id).is_some_and(Link::is_service);
+        let service = self.links.get(&id).is_some_and(|link| link.is_service());
         if let Some(home) = &hello.home
             && service
             && self.learn_home(home, Some(peer), now) != Some(peer)

@@ -2,11 +2,13 @@
 
 use std::fs::File;
 use std::io::{self, BufWriter, IsTerminal as _, Write as _};
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::ValueEnum;
 use indicatif::{ProgressBar, ProgressStyle};
+use unamed_simulator::plots::{self, About};
 use unamed_simulator::scenario::{CryptoKind, duration_text, parse_duration};
 use unamed_simulator::{Check, ChurnModel, Outcome, Report, RunOptions, Scenario};
 
@@ -42,6 +44,9 @@ pub(crate) struct Run {
     /// Writes the figures as one JSON object, `-` to standard output.
     #[arg(long, value_name = "FILE")]
     json: Option<String>,
+    /// Writes a folder of plots and a page that holds them.
+    #[arg(long, value_name = "DIR")]
+    report: Option<String>,
     /// Writes all that happens as JSON lines. Large.
     #[arg(long, value_name = "FILE")]
     trace: Option<String>,
@@ -167,6 +172,15 @@ impl Run {
         let report = &outcome.report;
         if let Some(path) = &self.json {
             write_json(path, report).map_err(|error| format!("--json {path}: {error}"))?;
+        }
+        if let Some(dir) = &self.report {
+            let about = About {
+                title: self.scenario.clone().unwrap_or_else(|| "Standard scenario".to_owned()),
+                command: self.line(scenario),
+                scenario: self.scenario.as_ref().and_then(|path| std::fs::read_to_string(path).ok()),
+            };
+            plots::write(Path::new(dir), report, &outcome.recording, &about)
+                .map_err(|error| format!("--report {dir}: {error}"))?;
         }
         if self.json.as_deref() != Some("-") {
             print!("{report}");
