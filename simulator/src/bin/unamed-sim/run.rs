@@ -2,13 +2,15 @@
 
 use std::fs::File;
 use std::io::{self, BufWriter, IsTerminal as _, Write as _};
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::ValueEnum;
 use indicatif::{ProgressBar, ProgressStyle};
+use unamed_simulator::plots::{self, About};
 use unamed_simulator::scenario::{CryptoKind, duration_text, parse_duration};
-use unamed_simulator::{Check, ChurnModel, Outcome, Report, RunOptions, Scenario};
+use unamed_simulator::{Check, ChurnModel, Outcome, Report, RunOptions, Scenario, TraceSample};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Run {
@@ -42,9 +44,15 @@ pub(crate) struct Run {
     /// Writes the figures as one JSON object, `-` to standard output.
     #[arg(long, value_name = "FILE")]
     json: Option<String>,
+    /// Writes a report folder: figures as SVG and PNG, the data, and one page that holds all.
+    #[arg(long, value_name = "DIR")]
+    report: Option<PathBuf>,
     /// Writes all that happens as JSON lines. Large.
     #[arg(long, value_name = "FILE")]
     trace: Option<String>,
+    /// Share of nodes whose events the trace has.
+    #[arg(long, value_name = "1/N", default_value = "1/1", requires = "trace")]
+    trace_sample: TraceSample,
     /// Finds by strangers per second [default: 50].
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(0..=1_000_000))]
     finds: Option<u32>,
@@ -125,7 +133,7 @@ impl Run {
     }
 
     fn options(&self) -> Result<RunOptions, String> {
-        let mut options = RunOptions::default();
+        let mut options = RunOptions { trace_sample: self.trace_sample, ..RunOptions::default() };
         if let Some(path) = &self.trace {
             let file = File::create(path).map_err(|error| format!("--trace {path}: {error}"))?;
             options.trace = Some(Box::new(BufWriter::with_capacity(1 << 20, file)));
@@ -168,6 +176,11 @@ impl Run {
         if let Some(path) = &self.json {
             write_json(path, report).map_err(|error| format!("--json {path}: {error}"))?;
         }
+        if let Some(dir) = &self.report {
+            let about = self.about(scenario)?;
+            plots::write(dir, report, &outcome.recording, &about)
+                .map_err(|error| format!("--report {error}"))?;
+        }
         if self.json.as_deref() != Some("-") {
             print!("{report}");
         }
@@ -179,6 +192,23 @@ impl Run {
         }
         eprintln!("unamed-sim: the same again with: {}", self.line(scenario));
         Ok(ExitCode::FAILURE)
+    }
+
+    /// What the report says of where it comes from.
+    fn about(&self, scenario: &Scenario) -> Result<About, String> {
+        let text = self
+            .scenario
+            .as_ref()
+            .map(|path| std::fs::read_to_string(path).map_err(|error| format!("{path}: {error}")));
+        let name = self.scenario.as_deref().map(Path::new).and_then(Path::file_stem);
+        let name = name
+            .map_or_else(|| String::from("standard scenario"), |name| name.to_string_lossy().into_owned());
+        let (nodes, clients) = (scenario.nodes.service, scenario.client_nodes());
+        Ok(About {
+            title: format!("{name}: {nodes} service nodes, {clients} clients, seed {}", scenario.seed),
+            command: self.line(scenario),
+            scenario: text.transpose()?,
+        })
     }
 
     /// The command that reproduces the run.
