@@ -12,6 +12,7 @@ use serde_json::Value;
 use super::rows::{Key, Rows};
 use super::{Point, Sweep, SweepError, file_error, parse};
 use crate::flat::{cell, flatten};
+use crate::{RunOptions, Scenario};
 
 /// What runs a scenario; [`carry_out`] calls it from several threads.
 pub trait Runner: Sync {
@@ -27,6 +28,22 @@ pub trait Runner: Sync {
     /// # Errors
     /// Why it could not be run.
     fn run(&self, scenario: &str) -> Result<Value, String>;
+}
+
+/// Runs scenarios as `unamed-sim run` does.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Scenarios;
+
+impl Runner for Scenarios {
+    fn check(&self, scenario: &str) -> Result<(), String> {
+        Scenario::parse(scenario).map(drop).map_err(|error| error.to_string())
+    }
+
+    fn run(&self, scenario: &str) -> Result<Value, String> {
+        let scenario = Scenario::parse(scenario).map_err(|error| error.to_string())?;
+        let report = scenario.run(RunOptions::default(), |_| {}).report;
+        serde_json::to_value(report).map_err(|error| error.to_string())
+    }
 }
 
 /// How a sweep is carried out.
