@@ -58,7 +58,11 @@ fn histogram(paint: &mut dyn Paint, counted: &Counted<'_>, (left, right): (f64, 
         let gap = if x1 - x0 > 4.0 { 1.0 } else { 0.0 };
         paint.rect((x0 + gap, y0), (x1 - gap, y1), counted.ink);
     }
-    frame.x_axis(paint, counted.unit);
+    if counted.whole {
+        frame.x_axis_whole(paint, counted.unit);
+    } else {
+        frame.x_axis(paint, counted.unit);
+    }
     Some(frame)
 }
 
@@ -213,7 +217,7 @@ pub(crate) fn buckets(paint: &mut dyn Paint, recording: &Recording) {
         let (x1, y1) = frame.at(index as f64 + 0.5, 0.0);
         paint.rect((x0 + 1.5, y0), (x1 - 1.5, y1), Ink::BLUE);
     }
-    frame.x_axis(paint, "k-bucket");
+    frame.x_axis_whole(paint, "k-bucket");
 }
 
 #[cfg(test)]
