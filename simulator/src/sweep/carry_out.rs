@@ -64,7 +64,7 @@ pub struct Progress {
     pub done: usize,
     /// Those of them in which something did not hold.
     pub failing: usize,
-    /// The run that just ended.
+    /// The run that just ended; empty before the first.
     pub last: String,
 }
 
@@ -89,7 +89,7 @@ struct Shared {
     error: Option<SweepError>,
 }
 
-/// Carries out what has no row so far. `watch` hears of each run that ends.
+/// Carries out what has no row so far. `watch` hears of the beginning and of each run that ends.
 ///
 /// # Errors
 /// See [`SweepError`]. Every point of the grid is checked before the first run.
@@ -120,6 +120,7 @@ pub fn carry_out(
     }
     summary.skipped = mine.len() - open.len();
     let done = summary.skipped;
+    watch(&Progress { total: mine.len(), done, failing: summary.failing.len(), last: String::new() });
     let shared = Mutex::new(Shared { rows, summary, done, error: None });
     let next = AtomicUsize::new(0);
     thread::scope(|scope| {

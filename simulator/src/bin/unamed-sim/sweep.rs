@@ -62,7 +62,7 @@ impl Sweep {
                 bar.set_position(progress.done as u64);
                 bar.set_message(format!("{} failed; {}", progress.failing, progress.last));
             }
-            None => eprintln!("{} of {} runs: {}", progress.done, progress.total, progress.last),
+            None => eprintln!("{} of {} runs {}", progress.done, progress.total, progress.last),
         };
         let options = SweepOptions { threads, shard: self.shard };
         let summary = sweep::carry_out(&sweep, &self.out, options, &Scenarios, &watch);
