@@ -366,6 +366,13 @@ impl Connection {
                     self.shared.counters.ping_rate.add();
                     return Poll::Ready(End::Remote(Disconnect::Violation, Some(CloseCode::Policy)));
                 }
+                // This is what tungstenite puts in the place of a code that may not be sent (RFC 6455, section 7.4).
+                Message::Close(Some(close))
+                    if close.code == CloseCode::Protocol && close.reason == "Protocol violation" =>
+                {
+                    self.shared.counters.bad_frame.add();
+                    return Poll::Ready(End::Remote(Disconnect::Violation, Some(CloseCode::Protocol)));
+                }
                 // A ping is answered inside tungstenite; an unasked pong is allowed by RFC 6455, section 5.5.3, and its
                 // bytes count towards the budget. After a close frame the stream ends.
                 Message::Ping(_) | Message::Pong(_) | Message::Close(_) | Message::Frame(_) => {}

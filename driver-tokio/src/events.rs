@@ -1,7 +1,7 @@
 //! What the application learns.
 
 use unamed_protocol::{
-    Address, Carrier, CloseReason, Event, MemberLeftReason, Message, MessageId, PeerId, RoomId,
+    Address, Carrier, CloseReason, Event, LinkReasons, MemberLeftReason, Message, MessageId, PeerId, RoomId,
 };
 
 use crate::mailbox::Letter;
@@ -72,6 +72,8 @@ pub enum NetworkEvent {
         peer: PeerId,
         /// What carries it.
         carrier: Carrier,
+        /// Why this end keeps it so far.
+        reasons: LinkReasons,
     },
     /// A link that was usable is gone.
     LinkClosed {
@@ -79,6 +81,8 @@ pub enum NetworkEvent {
         peer: PeerId,
         /// Why.
         reason: CloseReason,
+        /// Why this end had kept it.
+        reasons: LinkReasons,
     },
     /// A dial or handshake failed.
     LinkFailed {
@@ -136,8 +140,12 @@ impl NetworkEvent {
         Some(match event {
             Event::Online(online) => Self::Online(online),
             Event::Ready => Self::Ready,
-            Event::LinkOpened { link: _, peer, carrier } => Self::LinkOpened { peer, carrier },
-            Event::LinkClosed { link: _, peer, reason } => Self::LinkClosed { peer, reason },
+            Event::LinkOpened { link: _, peer, carrier, reasons } => {
+                Self::LinkOpened { peer, carrier, reasons }
+            }
+            Event::LinkClosed { link: _, peer, reason, reasons } => {
+                Self::LinkClosed { peer, reason, reasons }
+            }
             Event::LinkFailed { link: _, address, reason } => Self::LinkFailed { address, reason },
             Event::NewServiceAddress { address } => Self::NewServiceAddress { address },
             Event::PrimaryChanged { room } => Self::PrimaryChanged { room },

@@ -1,31 +1,48 @@
 //! What survives a restart, on disk.
 //!
 //! The state directory holds `state.bin`, the node's [`Snapshot`], and may hold `identity.key`. A snapshot is written
-//! beside the old one, synced, and renamed over it, so that a crash at any point leaves a whole one.
+//! beside the old one, synced, and renamed over it, so that a crash at any point leaves a whole one. The empty file
+//! `state.lock` is locked while a node uses the directory, since two would overwrite each other's state.
 
-use std::fs::{self, File};
+use std::fs::{self, File, TryLockError};
 use std::io::{self, Read as _, Write as _};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use unamed_protocol::Snapshot;
 
 const STATE_FILE: &str = "state.bin";
+const LOCK_FILE: &str = "state.lock";
 
-/// A state directory that exists.
+/// A state directory that exists and is this node's own. The last clone gives it free.
 #[derive(Clone, Debug)]
 pub(crate) struct StateDir {
     path: PathBuf,
+    _lock: Arc<File>,
 }
 
 impl StateDir {
-    /// Creates the directory where it is missing; on Unix for its owner only.
+    /// Creates the directory where it is missing, on Unix for its owner only, and locks it.
+    ///
+    /// # Errors
+    /// If it cannot be made or written to, or another node uses it.
     pub(crate) fn open(path: &Path) -> io::Result<Self> {
         let mut builder = fs::DirBuilder::new();
         builder.recursive(true);
         #[cfg(unix)]
         std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
         builder.create(path)?;
-        Ok(Self { path: path.to_owned() })
+        let lock = File::options().create(true).truncate(false).write(true).open(path.join(LOCK_FILE))?;
+        match lock.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Err(io::Error::other("another node uses it")),
+            // Some network file systems have no locks: better unguarded than unusable.
+            Err(TryLockError::Error(error)) if error.kind() == io::ErrorKind::Unsupported => {
+                tracing::warn!("{}: cannot be locked ({error})", path.display());
+            }
+            Err(TryLockError::Error(error)) => return Err(error),
+        }
+        Ok(Self { path: path.to_owned(), _lock: Arc::new(lock) })
     }
 
     /// The last snapshot. What cannot be read is set aside as `state.bin.bad` with a warning, and the node starts afresh.
@@ -119,7 +136,7 @@ mod tests {
             state.save(&snapshot(boot)).unwrap();
             assert_eq!(state.load(), Some(snapshot(boot)));
         }
-        assert_eq!(names(&dir.path().join("deep/er")), ["state.bin"]);
+        assert_eq!(names(&dir.path().join("deep/er")), ["state.bin", "state.lock"]);
     }
 
     #[test]
@@ -142,7 +159,7 @@ mod tests {
             let state = StateDir::open(dir.path()).unwrap();
             fs::write(dir.path().join("state.bin"), &content).unwrap();
             assert_eq!(state.load(), None);
-            assert_eq!(names(dir.path()), ["state.bin.bad"]);
+            assert_eq!(names(dir.path()), ["state.bin.bad", "state.lock"]);
             assert_eq!(fs::read(dir.path().join("state.bin.bad")).unwrap(), content);
             state.save(&snapshot(3)).unwrap();
             assert_eq!(state.load(), Some(snapshot(3)));
@@ -155,7 +172,18 @@ mod tests {
         let state = StateDir::open(dir.path()).unwrap();
         fs::create_dir(dir.path().join("state.bin")).unwrap();
         assert_eq!(state.load(), None);
-        assert_eq!(names(dir.path()), ["state.bin.bad"]);
+        assert_eq!(names(dir.path()), ["state.bin.bad", "state.lock"]);
+    }
+
+    #[test]
+    fn a_directory_is_one_node_s_at_a_time() {
+        let dir = tempfile::tempdir().unwrap();
+        let first = StateDir::open(dir.path()).unwrap();
+        let clone = first.clone();
+        drop(first);
+        assert_eq!(StateDir::open(dir.path()).unwrap_err().to_string(), "another node uses it");
+        drop(clone);
+        assert!(StateDir::open(dir.path()).is_ok());
     }
 
     #[test]

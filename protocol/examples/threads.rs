@@ -281,7 +281,7 @@ impl Driver {
         } else if let Event::Message(message) = event {
             println!("{name}: {} says: {}", message.from, String::from_utf8_lossy(&message.payload));
             self.heard = true;
-        } else if let Event::LinkOpened { link, peer, carrier } = event {
+        } else if let Event::LinkOpened { link, peer, carrier, reasons: _ } = event {
             println!("{name}: link {} to {peer} is open ({})", link.0, carrier.as_str());
         } else if let Event::LinkFailed { reason, .. } = event {
             println!("{name}: a link failed: {reason:?}");

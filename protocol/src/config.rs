@@ -29,6 +29,16 @@ pub struct Config {
     pub rooms: RoomConfig,
 }
 
+/// How the loss of an idle link is noticed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum KeepAlive {
+    /// By pings, after the periods of [`LinkConfig`].
+    Ping,
+    /// The driver notices the loss itself and tells it by `Input::Disconnected`: idle links cost nothing. Not for the
+    /// internet, where a host that vanished is noticed only by whoever asks it.
+    Transport,
+}
+
 /// Bounds of links.
 #[derive(Clone, Debug, PartialEq)]
 pub struct LinkConfig {
@@ -45,6 +55,8 @@ pub struct LinkConfig {
     pub handshake_timeout: Duration,
     /// From `Dial` to the carrier's connect.
     pub dial_timeout: Duration,
+    /// How the loss of an idle link is noticed.
+    pub keepalive: KeepAlive,
     /// Silence after which a ping is sent, between service nodes.
     pub ping_service: Duration,
     /// Silence after which a link is lost, between service nodes.
@@ -104,6 +116,8 @@ pub struct RoutingConfig {
     pub ready_after: Duration,
     /// Hops of a routed packet.
     pub hops_max: usize,
+    /// Period at which a candidate of a bucket is tried for its round-trip time, until all are measured.
+    pub proximity_trial: Duration,
     /// Time for a hop acknowledgement before the next best hop takes over.
     pub hop_timeout: Duration,
     /// Time for an attempt.
@@ -208,6 +222,7 @@ impl LinkConfig {
             queue_bytes_max: 256 * 1024,
             handshake_timeout: Duration::from_secs(5),
             dial_timeout: Duration::from_secs(5),
+            keepalive: KeepAlive::Ping,
             ping_service: Duration::from_secs(5),
             silence_service: Duration::from_secs(10),
             ping_client: Duration::from_secs(15),
@@ -246,6 +261,7 @@ impl Default for RoutingConfig {
             young: Duration::from_secs(60),
             ready_after: Duration::from_secs(15),
             hops_max: 16,
+            proximity_trial: Duration::from_secs(5),
             hop_timeout: Duration::from_millis(500),
             attempt_timeout: Duration::from_secs(2),
             retry_backoff: [Duration::from_millis(500), Duration::from_secs(1), Duration::from_secs(2)],

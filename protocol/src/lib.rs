@@ -177,7 +177,7 @@ mod timer;
 pub mod wire;
 
 pub use address::{Address, AddressClass, AddressError, Host};
-pub use config::{Config, LinkConfig, NodeKind, RoomConfig, RoutingConfig};
+pub use config::{Config, KeepAlive, LinkConfig, NodeKind, RoomConfig, RoutingConfig};
 pub use id::{Instance, LinkId, MessageId, PeerId, RequestId, RoomId, SaveId, hex};
 pub use identity::{Identity, KeyFileError, PeerIdError};
 pub use network::{NetworkId, NetworkIdError};

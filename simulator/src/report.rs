@@ -68,7 +68,7 @@ pub struct Report {
     /// before the measured phase ended at the nearest; null if the last of them did not.
     pub converged_s: Option<f64>,
     /// Bytes sent per node and second in the measured phase, what finds and messages of people cost not included, with 44
-    /// bytes for each frame (IPv4, TCP, WebSocket).
+    /// bytes for each frame (IPv4, TCP, WebSocket). Retransmissions, TCP acknowledgements and TLS are not modelled.
     pub maintenance_bytes_per_s: KindFigures,
     /// The same with everything.
     pub bytes_per_s: KindFigures,

@@ -36,7 +36,8 @@ pub(crate) fn fuzz(root: &Path, seconds: u64) -> bool {
         }
         // libFuzzer writes what it finds into the first folder; the committed one is only read.
         let found = found.to_string_lossy();
-        let mut args = vec!["run", target, &found];
+        // All code of the project is safe: assertions and overflow checks find what there is, ten times as quickly.
+        let mut args = vec!["run", "--sanitizer", "none", target, &found];
         if root.join(&seeds).is_dir() {
             args.push(&seeds);
         }

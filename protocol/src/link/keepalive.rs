@@ -14,6 +14,8 @@ struct Ping {
 /// Liveness of one established link.
 #[derive(Debug)]
 pub(super) struct Keepalive {
+    /// Whether silence means anything; else only what is asked for is sent.
+    periodic: bool,
     ping_after: Duration,
     silence: Duration,
     /// When the peer was last heard.
@@ -33,6 +35,7 @@ pub(super) struct Keepalive {
 impl Keepalive {
     pub(super) const fn new(ping_after: Duration, silence: Duration, rtt: RoundTrip, now: Instant) -> Self {
         Self {
+            periodic: true,
             ping_after,
             silence,
             heard: now,
@@ -43,6 +46,11 @@ impl Keepalive {
             pong: None,
             rtt,
         }
+    }
+
+    /// The same without pings of its own: somebody else notices the loss.
+    pub(super) const fn passive(self) -> Self {
+        Self { periodic: false, ..self }
     }
 
     /// An authenticated frame came.
@@ -85,6 +93,9 @@ impl Keepalive {
 
     /// Fires what is due; whether the peer is lost.
     pub(super) fn handle_timeout(&mut self, now: Instant) -> bool {
+        if !self.periodic {
+            return false;
+        }
         if now >= self.alive + self.silence {
             return true;
         }
@@ -94,9 +105,9 @@ impl Keepalive {
         false
     }
 
-    pub(super) fn poll_timeout(&self) -> Instant {
+    pub(super) fn poll_timeout(&self) -> Option<Instant> {
         let lost = self.alive + self.silence;
-        self.ping_at().map_or(lost, |ping| ping.min(lost))
+        self.periodic.then(|| self.ping_at().map_or(lost, |ping| ping.min(lost)))
     }
 
     /// When the next ping is due; none while one waits for credit.
@@ -172,13 +183,13 @@ mod tests {
     #[test]
     fn a_ping_after_silence_and_loss_after_more() {
         let mut link = keepalive();
-        assert_eq!(link.poll_timeout(), Instant::from_secs(5));
+        assert_eq!(link.poll_timeout(), Some(Instant::from_secs(5)));
         assert!(!link.handle_timeout(Instant::from_millis(4999)));
         assert_eq!(link.due_ping(), None);
         assert!(!link.handle_timeout(Instant::from_secs(5)));
-        assert_eq!((link.due_ping(), link.poll_timeout()), (Some(1), Instant::from_secs(10)));
+        assert_eq!((link.due_ping(), link.poll_timeout()), (Some(1), Some(Instant::from_secs(10))));
         link.ping_sent(Instant::from_secs(5));
-        assert_eq!((link.due_ping(), link.poll_timeout()), (None, Instant::from_secs(10)));
+        assert_eq!((link.due_ping(), link.poll_timeout()), (None, Some(Instant::from_secs(10))));
         assert!(link.handle_timeout(Instant::from_secs(10)));
     }
 
@@ -214,8 +225,19 @@ mod tests {
         let mut link = keepalive();
         link.shift(Instant::from_secs(3600));
         assert!(!link.handle_timeout(Instant::from_secs(3600)));
-        assert_eq!(link.poll_timeout(), Instant::from_secs(3605));
+        assert_eq!(link.poll_timeout(), Some(Instant::from_secs(3605)));
         assert_eq!(link.last_heard(), Instant::ZERO);
+    }
+
+    #[test]
+    fn a_passive_link_is_never_lost_by_silence_and_still_answers_and_asks() {
+        let mut link = keepalive().passive();
+        assert_eq!(link.poll_timeout(), None);
+        assert!(!link.handle_timeout(Instant::from_secs(3600)));
+        assert!(!link.is_due());
+        link.handle_ping(7);
+        link.probe(Instant::from_secs(3600));
+        assert_eq!((link.due_pong(), link.due_ping()), (Some(7), Some(1)));
     }
 
     #[test]

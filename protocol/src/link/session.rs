@@ -14,6 +14,7 @@ use super::frame::{self, FRAME_OVERHEAD, FrameKind, HEADER_BYTES, PREAUTH_FRAME_
 use super::handshake::{Handshaking, Peer, Step};
 use super::keepalive::{Keepalive, RoundTrip};
 use super::queue::{Class, Outgoing, QueueError, Queues, Sent};
+use crate::config::KeepAlive;
 use crate::crypto::{Cipher, Crypto, Role};
 use crate::wire::message::{Ping, kind};
 use crate::{CloseReason, Identity, Instance, Instant, LinkConfig, NetworkId, PeerId};
@@ -103,6 +104,7 @@ struct Bounds {
     /// By class. Bulk is bounded by the owner, whose bodies are shared between links.
     queue_bytes_max: [usize; Class::ALL.len()],
     stalled_timeout: Duration,
+    keepalive: KeepAlive,
     ping_service: Duration,
     silence_service: Duration,
     ping_client: Duration,
@@ -171,6 +173,7 @@ impl Session {
             reassembly_bytes_max: link.reassembly_bytes_max,
             queue_bytes_max: [link.queue_bytes_max, link.queue_bytes_max, config.relay_bytes_max, usize::MAX],
             stalled_timeout: link.stalled_timeout,
+            keepalive: link.keepalive,
             ping_service: link.ping_service,
             silence_service: link.silence_service,
             ping_client: link.ping_client,
@@ -308,7 +311,7 @@ impl Session {
             State::Handshaking { deadline, .. } => Some(*deadline),
             State::Established(link) if !link.closed => {
                 let at = link.keepalive.poll_timeout();
-                Some(self.stalled_at().map_or(at, |stalled| stalled.min(at)))
+                self.stalled_at().into_iter().chain(at).min()
             }
             State::Established(_) | State::Closed => None,
         }
@@ -514,10 +517,14 @@ impl Bounds {
     }
 
     fn keepalive(&self, peer_is_service: bool, rtt: RoundTrip, now: Instant) -> Keepalive {
-        if self.service && peer_is_service {
+        let keepalive = if self.service && peer_is_service {
             Keepalive::new(self.ping_service, self.silence_service, rtt, now)
         } else {
             Keepalive::new(self.ping_client, self.silence_client, rtt, now)
+        };
+        match self.keepalive {
+            KeepAlive::Ping => keepalive,
+            KeepAlive::Transport => keepalive.passive(),
         }
     }
 }

@@ -217,6 +217,8 @@ pub enum Event {
         peer: PeerId,
         /// What carries it.
         carrier: Carrier,
+        /// Why this end keeps it so far.
+        reasons: LinkReasons,
     },
     /// A link that was usable is gone.
     LinkClosed {
@@ -226,6 +228,8 @@ pub enum Event {
         peer: PeerId,
         /// Why.
         reason: CloseReason,
+        /// Why this end had kept it.
+        reasons: LinkReasons,
     },
     /// A dial or handshake failed.
     LinkFailed {
@@ -507,6 +511,12 @@ impl LinkReasons {
         Self(self.0 | (1 << reason as u8))
     }
 
+    /// The set without `reason`.
+    #[must_use]
+    pub const fn without(self, reason: LinkReason) -> Self {
+        Self(self.0 & !(1 << reason as u8))
+    }
+
     /// Whether no reason is left.
     #[must_use]
     pub const fn is_empty(self) -> bool {
@@ -516,6 +526,20 @@ impl LinkReasons {
     /// The reasons in the set.
     pub fn iter(self) -> impl Iterator<Item = LinkReason> {
         LinkReason::ALL.into_iter().filter(move |reason| self.contains(*reason))
+    }
+}
+
+impl core::fmt::Display for LinkReasons {
+    /// The names of the reasons, separated by commas; `none` without any.
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        if self.is_empty() {
+            return f.write_str("none");
+        }
+        for (index, reason) in self.iter().enumerate() {
+            f.write_str(if index == 0 { "" } else { "," })?;
+            f.write_str(reason.as_str())?;
+        }
+        Ok(())
     }
 }
 

@@ -3,6 +3,7 @@
 //! A relay never drops a frame: it grants its predecessor credit only for what it has handed to its successor's link, so
 //! what it holds is bounded by the window. A circuit that breaks is reset on both sides and made anew by its ends.
 
+use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 
@@ -13,6 +14,7 @@ use super::api::CloseReason;
 use super::clock::Timer;
 use super::links::{Link, LinkCarrier, LinkState};
 use super::metrics::Counter;
+use crate::config::KeepAlive;
 use crate::crypto::Role;
 use crate::link::{Class, Outgoing, Sent, Session};
 use crate::wire::message::{CircuitCredit, CircuitOpen, CircuitOpened, CircuitReset};
@@ -91,7 +93,7 @@ impl Node {
         let id = self.mint_link();
         let mut link = Link::new(LinkCarrier::Circuit { via, number }, true, now);
         link.expected = Some(target);
-        self.links.insert(id, link);
+        self.links.insert(id, Box::new(link));
         self.dialing.insert(target, id);
         self.circuits.insert((via, number), CircuitEnd::Endpoint { link: id, owed: 0 });
         self.timers.set(Timer::Circuit(id), now + self.config.link.circuit_timeout);
@@ -158,7 +160,7 @@ impl Node {
         session.grant((open.window as usize).min(self.config.link.circuit_window_bytes));
         link.session = Some(session);
         link.state = LinkState::Handshaking;
-        self.links.insert(id, link);
+        self.links.insert(id, Box::new(link));
         self.circuits.insert(key, CircuitEnd::Endpoint { link: id, owed: 0 });
         self.add_circuit(key.0);
         self.dirty.insert(id);
@@ -188,6 +190,8 @@ impl Node {
         };
         let is_dead = |(key, end): (&CircuitKey, &CircuitEnd)| match end {
             CircuitEnd::Endpoint { .. } => None,
+            // Without pings an idle circuit is as good as any.
+            CircuitEnd::Relay(end) if end.opened && bounds.keepalive == KeepAlive::Transport => None,
             CircuitEnd::Relay(end) => {
                 let limit = if end.opened { idle } else { set_up };
                 (silent(key, limit) && (!end.opened || silent(&end.other, limit))).then_some(*key)

@@ -33,6 +33,8 @@ pub(super) enum Timer {
     Ready,
     /// Self-lookup.
     SelfLookup,
+    /// A candidate of a bucket is tried.
+    Trial,
     /// Renewal of the own home claim.
     HomeClaim,
     /// Notifications that became due.
@@ -77,6 +79,7 @@ impl Timer {
             Self::Maintain => "maintain",
             Self::Ready => "ready",
             Self::SelfLookup => "self-lookup",
+            Self::Trial => "trial",
             Self::HomeClaim => "home-claim",
             Self::Notify => "notify",
             Self::AntiEntropy => "anti-entropy",

@@ -23,11 +23,7 @@ impl Node {
             // Answered inside the session.
             Message::Ping(_) | Message::Pong(_) => {}
             Message::Goodbye(goodbye) => self.handle_goodbye(id, &goodbye, now),
-            Message::Reasons(reasons) => {
-                if let Some(link) = self.links.get_mut(&id) {
-                    link.remote_reasons.0 = reasons.mask;
-                }
-            }
+            Message::Reasons(reasons) => self.handle_reasons(id, reasons.mask),
             Message::Hello(hello) => self.handle_hello(id, &hello, now),
             Message::Routed(packet) => self.handle_routed(id, packet, now),
             Message::HopAck(ack) => self.handle_hop_ack(id, &ack, now),
@@ -66,6 +62,7 @@ impl Node {
             Timer::Maintain | Timer::Ready => self.maintain(now),
             Timer::SelfLookup if self.is_service() => self.self_lookup_due(now),
             Timer::SelfLookup => self.homes_due(now),
+            Timer::Trial => self.try_candidate(now),
             Timer::HomeClaim => self.renew_home_claim(now),
             Timer::Notify => self.send_notifications(now),
             Timer::AntiEntropy => self.anti_entropy(now),

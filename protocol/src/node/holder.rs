@@ -13,7 +13,7 @@ use crate::{Instant, LinkId, PeerId, RoomId};
 
 impl Node {
     pub(super) fn handle_replicate(&mut self, id: LinkId, replicate: &Replicate, now: Instant) {
-        if !self.is_service() || !self.links.get(&id).is_some_and(super::links::Link::is_service) {
+        if !self.is_service() || !self.links.get(&id).is_some_and(|link| link.is_service()) {
             return self.metrics.count(Counter::ClaimsInvalid);
         }
         for bytes in replicate.tombstones.iter() {
@@ -43,14 +43,16 @@ impl Node {
     /// One rule for newcomers and losses alike: whoever is first or second for a key sends its claims to those who have
     /// just entered the nearest holders. Keys for which many are nearer are dropped.
     pub(super) fn hand_over(&mut self, now: Instant) {
+        if self.handed_over == self.table.changes() {
+            return;
+        }
+        self.handed_over = self.table.changes();
         let replicas = self.config.routing.replicas;
         let slots: Vec<(RoomId, u8)> = self.store.rooms().collect();
         for slot in slots {
             let key = replica_key(&slot.0, slot.1);
-            let nearest = self.table.nearest_ready(&key, replicas);
             let rank = self.table.ready_rank(&key, &self.home_room);
-            let keep = replicas.saturating_sub(usize::from(rank < replicas));
-            let holders: Vec<PeerId> = nearest.into_iter().take(keep).collect();
+            let holders = self.other_holders(&key, rank);
             let old = self.holders.insert(slot, holders.clone()).unwrap_or_default();
             if rank < 2 {
                 for entrant in holders.iter().filter(|peer| !old.contains(peer)) {
@@ -61,6 +63,22 @@ impl Node {
                 self.store.drop_room(slot.0, slot.1);
                 self.holders.remove(&slot);
             }
+        }
+    }
+
+    /// The nearest to a key beside this node, which has this rank for it.
+    fn other_holders(&self, key: &RoomId, rank: usize) -> Vec<PeerId> {
+        let replicas = self.config.routing.replicas;
+        let others = replicas.saturating_sub(usize::from(rank < replicas));
+        self.table.nearest_ready(key, others)
+    }
+
+    /// The first claims of a key came, and copies are where they belong: later entrants get them by
+    /// [`hand_over`](Self::hand_over).
+    pub(super) fn note_holders(&mut self, slot: (RoomId, u8), rank: usize) {
+        if !self.holders.contains_key(&slot) {
+            let holders = self.other_holders(&replica_key(&slot.0, slot.1), rank);
+            self.holders.insert(slot, holders);
         }
     }
 
@@ -92,7 +110,7 @@ impl Node {
 
     pub(super) fn handle_digest(&mut self, id: LinkId, digest: &StoreDigest, now: Instant) {
         let Some(peer) = self.open_peer(id) else { return };
-        if !self.is_service() || !self.links.get(&id).is_some_and(super::links::Link::is_service) {
+        if !self.is_service() || !self.links.get(&id).is_some_and(|link| link.is_service()) {
             return;
         }
         let copies = self.store.missing(digest.room, digest.replica, &digest.items);

@@ -8,6 +8,7 @@ use super::Node;
 use super::circuits::CircuitEnd;
 use super::clock::Timer;
 use super::links::{LinkCarrier, LinkState};
+use crate::KeepAlive;
 
 impl Node {
     pub(super) fn broken_invariants(&self) -> Vec<String> {
@@ -54,7 +55,12 @@ impl Node {
                 LinkState::Dialing => {
                     self.timers.at(Timer::Dial(*id)).or(self.timers.at(Timer::Circuit(*id))).is_some()
                 }
-                LinkState::Handshaking | LinkState::Open => self.timers.at(Timer::Session(*id)).is_some(),
+                LinkState::Handshaking => self.timers.at(Timer::Session(*id)).is_some(),
+                // The driver watches over an idle link.
+                LinkState::Open => {
+                    self.config.link.keepalive == KeepAlive::Transport
+                        || self.timers.at(Timer::Session(*id)).is_some()
+                }
                 LinkState::Draining(_) => self.timers.at(Timer::Drain(*id)).is_some(),
                 LinkState::Contested(_) => true,
             };

@@ -141,6 +141,8 @@ impl Node {
             let period = self.random.jittered(self.config.routing.anti_entropy);
             self.timers.set(Timer::AntiEntropy, now + period);
             self.timers.set(Timer::Ready, now + Duration::from_millis(10));
+            let trial = self.random.jittered(self.config.routing.proximity_trial);
+            self.timers.set(Timer::Trial, now + trial);
         }
         let configured: Vec<Address> = self.book.configured().cloned().collect();
         for address in configured {
@@ -235,7 +237,7 @@ impl Node {
         let Some(farewell) = self.farewell else { return false };
         let queued =
             |link: &Link| link.session.as_ref().is_some_and(|one| one.is_established() && !one.is_drained());
-        if self.links.values().any(queued) {
+        if self.links.values().any(|link| queued(link)) {
             return false;
         }
         match farewell {
@@ -244,7 +246,7 @@ impl Node {
                 return false;
             }
             Farewell::Withdrawing => self.enter_farewell(Farewell::Circuits, now),
-            Farewell::Circuits if self.links.values().any(Link::is_circuit) => return false,
+            Farewell::Circuits if self.links.values().any(|link| link.is_circuit()) => return false,
             Farewell::Circuits => self.enter_farewell(Farewell::Links, now),
             Farewell::Links | Farewell::Over => return false,
         }

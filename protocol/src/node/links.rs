@@ -1,5 +1,6 @@
 //! Links from dial or accept to close: admission, duplicates, contested identities, draining, reasons.
 
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use bytes::Bytes;
@@ -13,8 +14,7 @@ use super::clock::Timer;
 use super::metrics::Counter;
 use crate::crypto::Role;
 use crate::link::{Class, Outgoing, Peer, Sent, Session, SessionConfig, SessionEvent};
-use crate::routing::key::home_id;
-use crate::wire::message::{Goodbye, Reasons};
+use crate::wire::message::Goodbye;
 use crate::wire::{Bounded, CircuitData, Message};
 use crate::{Address, Instant, LinkId, NodeKind, PeerId};
 
@@ -53,6 +53,8 @@ pub(super) enum DialFor {
     Room,
     /// A contact that got lost.
     Heal,
+    /// To measure a candidate of a bucket; kept only if it is quicker than what the bucket has.
+    Trial,
 }
 
 /// One link.
@@ -145,7 +147,7 @@ impl Node {
         let mut link = Link::new(LinkCarrier::WebSocket, true, now);
         link.expected = address.peer;
         link.dial = Some((purpose, address.clone()));
-        self.links.insert(id, link);
+        self.links.insert(id, Box::new(link));
         if let Some(peer) = address.peer {
             self.dialing.insert(peer, id);
         }
@@ -181,7 +183,7 @@ impl Node {
         let mut link = Link::new(LinkCarrier::WebSocket, false, now);
         link.session = Some(self.session(Role::Responder, None, link.carrier, now));
         link.state = LinkState::Handshaking;
-        self.links.insert(id, link);
+        self.links.insert(id, Box::new(link));
         self.dirty.insert(id);
         Ok(id)
     }
@@ -346,8 +348,13 @@ impl Node {
         let peer_id = peer.id;
         link.peer = Some(peer);
         link.since = now;
+        let trial = link.dial.as_ref().is_some_and(|(purpose, _)| *purpose == DialFor::Trial);
+        let rtt = link.session.as_ref().and_then(Session::rtt);
         if self.dialing.get(&peer_id) == Some(&id) {
             self.dialing.remove(&peer_id);
+        }
+        if trial && self.trial_lost(peer_id, rtt) {
+            return self.drain_link(id, CloseReason::Unwanted, now);
         }
         self.place_link(id, peer_id, now);
     }
@@ -409,7 +416,8 @@ impl Node {
         self.peers.remove(&peer);
         self.drain_link(older, CloseReason::Duplicate, now);
         self.metrics.count(Counter::LinksClosed);
-        self.emit(Event::LinkClosed { link: older, peer, reason: CloseReason::Duplicate });
+        let reasons = self.last_reasons(older);
+        self.emit(Event::LinkClosed { link: older, peer, reason: CloseReason::Duplicate, reasons });
         self.members_unlinked(peer, older, now);
         self.open_link(newer, now);
     }
@@ -436,25 +444,21 @@ impl Node {
     /// Places a link whose rival is gone; meanwhile another one may have taken the rival's place.
     fn admit_contested(&mut self, id: LinkId, now: Instant) {
         self.timers.clear(Timer::Probe(id));
-        let contested = |link: &&Link| matches!(link.state, LinkState::Contested(_));
-        let peer = self.links.get(&id).filter(contested).and_then(|link| link.peer.as_ref());
+        let contested = |link: &Link| matches!(link.state, LinkState::Contested(_));
+        let peer = self.links.get(&id).filter(|link| contested(link)).and_then(|link| link.peer.as_ref());
         if let Some(peer) = peer.map(|peer| peer.id) {
             self.place_link(id, peer, now);
         }
     }
 
     fn admit_link(&mut self, id: LinkId, now: Instant) {
-        let Some(link) = self.links.get(&id) else { return };
-        let Some(peer) = link.peer.clone() else { return };
-        let refusal = self.admission(link, &peer);
-        if refusal.is_some() && self.make_way(&peer, now) {
-            return self.admit_link(id, now);
+        match self.admit(id, now) {
+            Ok(()) => self.open_link(id, now),
+            Err(reason) => {
+                self.metrics.count(Counter::LinksRefused);
+                self.drain_link(id, reason, now);
+            }
         }
-        if let Some(reason) = refusal {
-            self.metrics.count(Counter::LinksRefused);
-            return self.drain_link(id, reason, now);
-        }
-        self.open_link(id, now);
     }
 
     fn open_link(&mut self, id: LinkId, now: Instant) {
@@ -467,62 +471,22 @@ impl Node {
         }
         self.peers.insert(peer.id, id);
         self.metrics.count(Counter::LinksOpened);
-        self.emit(Event::LinkOpened { link: id, peer: peer.id, carrier });
+        let place = self.outbox.len();
         if let Some((_, address)) = dial {
             self.book.connected(&address, peer.id, now);
         }
         self.overlay_linked(id, &peer, now);
         self.members_linked(&peer, now);
         self.tell_reasons(id, now);
-    }
-
-    /// Why an established link is refused, if it is.
-    fn admission(&self, link: &Link, peer: &Peer) -> Option<CloseReason> {
-        if self.farewell.is_some() {
-            return Some(CloseReason::Shutdown);
-        }
-        let config = &self.config.link;
-        let overlay = || self.open_links().filter(|(_, other)| other.is_service()).count();
-        match (self.config.kind, peer.service) {
-            (NodeKind::Service, true) => {
-                let count = overlay();
-                // Leaf sets are not symmetric: the link counts if either end has the other among its nearest.
-                let for_peer =
-                    self.table.rank(&home_id(peer.id), &self.home_room) < self.config.routing.leaf_set;
-                let near = self.table.is_leaf(peer.id) || for_peer;
-                let full = count >= config.overlay_hard
-                    || (!near && count >= config.overlay_hard.saturating_sub(16))
-                    || (!near && !link.outbound && count >= config.overlay_soft);
-                full.then_some(CloseReason::Busy)
-            }
-            (NodeKind::Service, false) => {
-                let clients = self.open_links().filter(|(_, other)| !other.is_service()).count();
-                (clients >= config.clients_max).then_some(CloseReason::Busy)
-            }
-            (NodeKind::Client, _) => {
-                (self.open_links().count() >= config.overlay_hard).then_some(CloseReason::Busy)
-            }
-        }
-    }
-
-    /// Closes the newest link that is kept for no reason, so that a client's room link is not refused for its sake.
-    fn make_way(&mut self, peer: &Peer, now: Instant) -> bool {
-        if self.is_service() || self.farewell.is_some() || !(peer.service || self.is_fellow(peer.id)) {
-            return false;
-        }
-        let idle = |(_, link): &(LinkId, &Link)| {
-            let lasting = link.peer.as_ref().map(|peer| self.lasting_reasons(link, peer));
-            lasting.is_some_and(LinkReasons::is_empty) && link.circuits == 0
-        };
-        let Some(id) = self.open_links().filter(idle).map(|(id, _)| id).last() else { return false };
-        self.metrics.count(Counter::LinksPruned);
-        self.drain_link(id, CloseReason::Unwanted, now);
-        true
+        // Told first of all that follows from it, known only now.
+        let reasons = self.last_reasons(id);
+        let opened = Event::LinkOpened { link: id, peer: peer.id, carrier, reasons };
+        self.outbox.insert(place, Output::Event(opened));
     }
 
     /// The links in use.
     pub(super) fn open_links(&self) -> impl Iterator<Item = (LinkId, &Link)> {
-        self.links.iter().filter(|(_, link)| link.is_open()).map(|(id, link)| (*id, link))
+        self.links.iter().filter(|(_, link)| link.is_open()).map(|(id, link)| (*id, &**link))
     }
 
     /// Says goodbye, sends what is queued, and closes.
@@ -626,7 +590,7 @@ impl Node {
         let rivals: Vec<LinkId> =
             self.links.iter().filter(|(_, link)| contests(link)).map(|(id, _)| *id).collect();
         for rival in rivals {
-            if self.links.get(&rival).is_some_and(contests) {
+            if self.links.get(&rival).is_some_and(|link| contests(link)) {
                 self.admit_contested(rival, now);
             }
         }
@@ -644,7 +608,8 @@ impl Node {
             link.state = LinkState::Draining(reason);
         }
         self.metrics.count(Counter::LinksClosed);
-        self.emit(Event::LinkClosed { link: id, peer: peer.id, reason });
+        let reasons = self.last_reasons(id);
+        self.emit(Event::LinkClosed { link: id, peer: peer.id, reason, reasons });
         self.overlay_unlinked(&peer, reason, now);
         self.hops_unlinked(peer.id, now);
         self.members_unlinked(peer.id, id, now);
@@ -666,7 +631,13 @@ impl Node {
             return false;
         };
         self.dirty.insert(id);
+        // A frame of this node's own circuit was counted by what it carries.
+        let counted = (class != Class::Relay || message.token.is_some())
+            .then(|| (Counter::of_message(&message.head), message.len()));
         if session.queue(class, message, now).is_ok() {
+            if let Some((purpose, bytes)) = counted {
+                self.metrics.add(purpose, bytes as u64);
+            }
             return true;
         }
         self.metrics.count(Counter::QueueOverflows);
@@ -706,11 +677,16 @@ impl Node {
                 sent = session.take_sent();
                 break;
             };
-            let carrier = link.carrier;
-            self.metrics.count(Counter::FramesSent);
-            self.metrics.add(Counter::BytesSent, frame.len() as u64);
+            let (carrier, handshake) = (link.carrier, link.peer.is_none());
             match carrier {
-                LinkCarrier::WebSocket => self.outbox.push_back(Output::Send(id, frame)),
+                LinkCarrier::WebSocket => {
+                    self.metrics.count(Counter::FramesSent);
+                    self.metrics.add(Counter::BytesSent, frame.len() as u64);
+                    if handshake {
+                        self.metrics.add(Counter::SentHandshake, frame.len() as u64);
+                    }
+                    self.outbox.push_back(Output::Send(id, frame));
+                }
                 LinkCarrier::Circuit { via, number } => self.circuit_send(via, number, frame, now),
             }
         }
@@ -751,68 +727,5 @@ impl Node {
             self.members_said_goodbye(peer, now);
         }
         self.fail_link(id, reason, now);
-    }
-
-    /// Why this end keeps the link.
-    pub(super) fn reasons(&self, id: LinkId, now: Instant) -> LinkReasons {
-        let Some(link) = self.links.get(&id) else { return LinkReasons::default() };
-        let Some(peer) = link.peer.as_ref() else { return LinkReasons::default() };
-        let reasons = self.lasting_reasons(link, peer);
-        if now.since(link.since) < self.config.link.unwanted_grace || self.needs_any_service_link(peer) {
-            return reasons.with(LinkReason::SetUp);
-        }
-        reasons
-    }
-
-    /// The reasons without the grace of a new link.
-    pub(super) fn lasting_reasons(&self, link: &Link, peer: &Peer) -> LinkReasons {
-        let mut reasons = LinkReasons::default();
-        if self.is_fellow(peer.id) {
-            reasons = reasons.with(LinkReason::Room);
-        }
-        if self.homes.contains(&peer.id) {
-            reasons = reasons.with(LinkReason::Home);
-        }
-        if link.circuits > 0 {
-            reasons = reasons.with(LinkReason::Relay);
-        }
-        if self.config.kind == NodeKind::Service && peer.service {
-            reasons.0 |= self.table.reasons(peer.id).0;
-        }
-        reasons
-    }
-
-    /// The last service link is never closed for want of a reason.
-    fn needs_any_service_link(&self, peer: &Peer) -> bool {
-        peer.service && self.table.links().len() <= 1
-    }
-
-    /// Tells the peer why this end keeps the link, if that changed.
-    pub(super) fn tell_reasons(&mut self, id: LinkId, now: Instant) {
-        let reasons = self.reasons(id, now);
-        let Some(link) = self.links.get_mut(&id) else { return };
-        if link.is_open() && link.told_reasons != Some(reasons) {
-            link.told_reasons = Some(reasons);
-            self.send(id, &Message::Reasons(Reasons { mask: reasons.0 }), now);
-        }
-    }
-
-    /// Closes links for which neither end has had a reason for a while.
-    pub(super) fn sweep_links(&mut self, now: Instant) {
-        let ids: Vec<LinkId> = self.open_links().map(|(id, _)| id).collect();
-        for id in ids {
-            self.tell_reasons(id, now);
-            let local = self.reasons(id, now);
-            let Some(link) = self.links.get_mut(&id) else { continue };
-            if !local.is_empty() || !link.remote_reasons.is_empty() {
-                link.unwanted_since = None;
-                continue;
-            }
-            let since = *link.unwanted_since.get_or_insert(now);
-            if now.since(since) >= self.config.link.unwanted_grace {
-                self.metrics.count(Counter::LinksPruned);
-                self.drain_link(id, CloseReason::Unwanted, now);
-            }
-        }
     }
 }

@@ -2,6 +2,8 @@
 
 use alloc::vec::Vec;
 
+use crate::wire::message::{Purpose, kind};
+
 macro_rules! counters {
     ($($(#[$doc:meta])* $name:ident => $text:literal,)+) => {
         /// What is counted. Names are stable.
@@ -19,6 +21,18 @@ counters! {
     FramesSent => "frames_sent",
     BytesReceived => "bytes_received",
     BytesSent => "bytes_sent",
+    /// Messages by what they are for, frames and handshakes aside.
+    SentOverlay => "bytes_sent_overlay",
+    SentLookup => "bytes_sent_lookup",
+    SentFind => "bytes_sent_find",
+    SentPublish => "bytes_sent_publish",
+    SentReplication => "bytes_sent_replication",
+    SentNotify => "bytes_sent_notify",
+    SentConnect => "bytes_sent_connect",
+    SentAcks => "bytes_sent_acks",
+    SentRelay => "bytes_sent_relay",
+    SentRoom => "bytes_sent_room",
+    SentHandshake => "bytes_sent_handshake",
     UnknownLink => "inputs_for_unknown_links",
     UnknownSave => "answers_to_unknown_saves",
     LinksOpened => "links_opened",
@@ -26,6 +40,7 @@ counters! {
     LinksFailed => "links_failed",
     LinksRefused => "links_refused",
     LinksPruned => "links_pruned",
+    LinksEvicted => "links_evicted",
     DuplicateLinks => "duplicate_links",
     IdentityConflicts => "identity_conflicts",
     HandshakesFailed => "handshakes_failed",
@@ -33,6 +48,7 @@ counters! {
     MessagesUnknownKind => "messages_unknown_kind",
     QueueOverflows => "queue_overflows",
     DialsRefusedByClass => "dials_refused_by_class",
+    CandidatesTried => "candidates_tried",
     ClaimsInvalid => "claims_invalid",
     RoutedForwarded => "routed_forwarded",
     RoutedDuplicate => "routed_duplicate",
@@ -72,6 +88,29 @@ counters! {
     RoomMessagesLost => "room_messages_lost",
     Equivocations => "equivocations",
     SavesFailed => "saves_failed",
+}
+
+impl Counter {
+    /// What the bytes of a message are counted as, by its first two bytes.
+    pub(crate) fn of_message(head: &[u8]) -> Self {
+        let number = head.first().copied().unwrap_or_default();
+        match number {
+            kind::ROUTED | kind::REPLY => {
+                match head.get(1).and_then(|purpose| Purpose::try_from(*purpose).ok()) {
+                    Some(Purpose::Find) | None => Self::SentFind,
+                    Some(Purpose::Publish | Purpose::Withdraw) => Self::SentPublish,
+                    Some(Purpose::Nearest) => Self::SentLookup,
+                    Some(Purpose::Connect) => Self::SentConnect,
+                    Some(Purpose::Notify) => Self::SentNotify,
+                }
+            }
+            kind::HOP_ACK => Self::SentAcks,
+            kind::REPLICATE | kind::STORE_DIGEST => Self::SentReplication,
+            kind::CIRCUIT_OPEN..=kind::CIRCUIT_RESET => Self::SentRelay,
+            kind::ROOM_PROOF..=kind::STREAM_MARKS => Self::SentRoom,
+            _ => Self::SentOverlay,
+        }
+    }
 }
 
 /// The counters of a node.

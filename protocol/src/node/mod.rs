@@ -35,6 +35,7 @@ use crate::{
     RoomKey, SaveId,
 };
 
+mod admission;
 pub(crate) mod api;
 mod circuits;
 mod clock;
@@ -104,7 +105,8 @@ pub struct Node {
     counter: u64,
     sequence_floor: Sequence,
 
-    links: BTreeMap<LinkId, Link>,
+    /// Boxed, as are other large values: a tree of few entries keeps places for eleven.
+    links: BTreeMap<LinkId, Box<Link>>,
     /// The link in use to each peer.
     peers: BTreeMap<PeerId, LinkId>,
     /// Links on their way to a known peer.
@@ -118,31 +120,35 @@ pub struct Node {
 
     table: Table,
     book: Book,
-    homes_known: BTreeMap<PeerId, HomeClaim>,
+    homes_known: BTreeMap<PeerId, Box<HomeClaim>>,
     own_home: Option<HomeClaim>,
     /// Where clients of this service node are, by their hellos.
     locations: BTreeMap<PeerId, RoomId>,
     /// How often service nodes failed or refused since they were linked last; only of known ones.
     failures: BTreeMap<PeerId, u32>,
     hello_all: bool,
+    /// Links whose peers are still to hear of their neighbours.
+    introduce: BTreeSet<LinkId>,
     looked_up: bool,
     healed_at: Instant,
     homes: Vec<PeerId>,
     home_candidates: HomeCandidates,
     homes_asked: Option<Instant>,
 
-    requests: BTreeMap<RequestId, Request>,
+    requests: BTreeMap<RequestId, Box<Request>>,
     hops: BTreeMap<(RequestId, u8), PendingHop>,
     seen: Seen,
 
     store: Store,
     /// The nearest contacts to each held key, as of the last hand-over.
     holders: BTreeMap<(RoomId, u8), Vec<PeerId>>,
+    /// The state of the table at the last hand-over.
+    handed_over: u64,
     /// Claimants of which others shall hear.
     notify: BTreeMap<(RoomId, u8), BTreeSet<PeerId>>,
 
     primary: Option<RoomId>,
-    rooms: BTreeMap<RoomId, Room>,
+    rooms: BTreeMap<RoomId, Box<Room>>,
     room_order: Vec<RoomId>,
     /// Generations of streams of rooms that were left, so that numbers never come again.
     generations: BTreeMap<RoomId, u32>,
@@ -205,6 +211,7 @@ impl Node {
             locations: BTreeMap::new(),
             failures: BTreeMap::new(),
             hello_all: false,
+            introduce: BTreeSet::new(),
             looked_up: false,
             healed_at: now,
             homes: Vec::new(),
@@ -215,6 +222,7 @@ impl Node {
             seen: Seen::new(config.routing.seen_max, hasher),
             store: Store::new(life::store_limits(&config, salt)),
             holders: BTreeMap::new(),
+            handed_over: 0,
             notify: BTreeMap::new(),
             primary: None,
             rooms: BTreeMap::new(),

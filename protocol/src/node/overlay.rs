@@ -1,5 +1,6 @@
 //! The overlay of service nodes: home claims, hellos, leaf set and buckets, readiness, healing.
 
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use bytes::Bytes;
@@ -65,19 +66,26 @@ impl Node {
     }
 
     pub(super) fn send_hellos(&mut self, now: Instant) {
+        for id in core::mem::take(&mut self.introduce) {
+            if self.links.get(&id).is_some_and(|link| link.is_open()) {
+                self.send_hello(id, true, now);
+            }
+        }
         if !core::mem::take(&mut self.hello_all) {
             return;
         }
         let ids: Vec<LinkId> = self.open_links().map(|(id, _)| id).collect();
         for id in ids {
-            self.send_hello(id, now);
+            self.send_hello(id, false, now);
         }
     }
 
-    fn send_hello(&mut self, id: LinkId, now: Instant) {
+    /// Says where and what this node is, and names neighbours of the receiver once on each link, or again when its
+    /// location changes: they are most of a hello.
+    fn send_hello(&mut self, id: LinkId, introduce: bool, now: Instant) {
         let Some(peer) = self.links.get(&id).and_then(|link| link.peer.as_ref()) else { return };
         let (to, to_service) = (peer.id, peer.service);
-        let neighbours = if self.is_service() {
+        let neighbours = if introduce && self.is_service() {
             let near = if to_service { home_id(to) } else { self.client_location(to) };
             self.neighbours_for(to, near)
         } else {
@@ -143,13 +151,17 @@ impl Node {
     pub(super) fn overlay_linked(&mut self, id: LinkId, peer: &Peer, now: Instant) {
         if peer.service {
             let outbound = self.links.get(&id).is_some_and(|link| link.outbound);
-            let bootstrap = self
-                .links
-                .get(&id)
-                .and_then(|link| link.dial.as_ref())
-                .is_some_and(|(purpose, _)| *purpose != DialFor::Overlay);
+            let dial = self.links.get(&id).and_then(|link| link.dial.as_ref());
+            let purpose = dial.map(|(purpose, _)| *purpose);
+            let bootstrap = purpose.is_some_and(|purpose| purpose != DialFor::Overlay);
             let offline = self.table.links().len() == 0;
             self.table.linked(peer.id, !outbound, bootstrap, now);
+            if let Some(rtt) = self.rtt_of(peer.id) {
+                self.table.measured(peer.id, rtt);
+            }
+            if purpose == Some(DialFor::Trial) {
+                self.table.replace_slower(peer.id);
+            }
             self.book.found(peer.id);
             self.failures.remove(&peer.id);
             if offline {
@@ -157,9 +169,14 @@ impl Node {
             }
             self.timers.set_earlier(Timer::Maintain, now + Duration::from_millis(20));
         }
-        self.send_hello(id, now);
+        self.send_hello(id, false, now);
         if !peer.service {
             return;
+        }
+        if self.is_service() {
+            // Not at once: most trials are over by then.
+            self.introduce.insert(id);
+            self.timers.set_earlier(Timer::Hello, now + self.config.routing.coalesce);
         }
         let healed = self
             .links
@@ -285,7 +302,7 @@ impl Node {
                 self.emit(Event::NewServiceAddress { address: address.clone() });
             }
         }
-        self.homes_known.insert(peer, claim);
+        self.homes_known.insert(peer, Box::new(claim));
         match self.table.learn(peer, now) {
             Learned::New { evicted: Some(evicted) } => {
                 self.homes_known.remove(&evicted);
@@ -300,7 +317,7 @@ impl Node {
 
     pub(super) fn handle_hello(&mut self, id: LinkId, hello: &Hello, now: Instant) {
         let Some(peer) = self.open_peer(id) else { return };
-        let service = self.links.get(&id).is_some_and(Link::is_service);
+        let service = self.links.get(&id).is_some_and(|link| link.is_service());
         if let Some(home) = &hello.home
             && service
             && self.learn_home(home, Some(peer), now) != Some(peer)
@@ -316,8 +333,12 @@ impl Node {
             if hello.ready && !was_ready {
                 self.contact_ready(peer, now);
             }
+            if !hello.ready && self.introduce.remove(&id) {
+                // A newcomer looks for its neighbours.
+                self.send_hello(id, true, now);
+            }
         } else if self.is_service() && self.locations.insert(peer, hello.location) != Some(hello.location) {
-            self.send_hello(id, now);
+            self.send_hello(id, true, now);
         }
         self.timers.set_earlier(Timer::Maintain, now + Duration::from_millis(20));
     }
@@ -350,6 +371,35 @@ impl Node {
             let key = random_in_bucket(&self.location(), index, random);
             self.request(Task::BucketRefresh, Purpose::Nearest, key, None, Bytes::new(), None, now);
         }
+    }
+
+    /// Dials a candidate of a bucket to learn how far it is.
+    pub(super) fn try_candidate(&mut self, now: Instant) {
+        let routing = &self.config.routing;
+        let (mut period, turn) = (routing.proximity_trial, self.random.choices.next_u64());
+        if self.ready && self.farewell.is_none() {
+            let dialing = &self.dialing;
+            let candidate = self.table.trial(turn, now, |peer| dialing.contains_key(&peer));
+            match candidate.and_then(|peer| Some((peer, self.address_of(peer)?))) {
+                Some((peer, address)) => {
+                    if self.dial(&address, DialFor::Trial, now).is_none() {
+                        self.pass_over(peer, now);
+                    }
+                }
+                None => period = routing.self_lookup,
+            }
+        }
+        let period = self.random.jittered(period);
+        self.timers.set(Timer::Trial, now + period);
+    }
+
+    /// Notes how far a tried candidate is; whether its bucket has no use for it.
+    pub(super) fn trial_lost(&mut self, peer: PeerId, rtt: Option<Duration>) -> bool {
+        let Some(rtt) = rtt else { return false };
+        self.table.measured(peer, rtt);
+        self.metrics.count(Counter::CandidatesTried);
+        let wanted = self.table.is_leaf(peer) || self.is_fellow(peer);
+        !wanted && self.table.outpaced_by(peer, rtt).is_none()
     }
 
     /// The answer to a lookup of the nearest: more contacts.

@@ -1,5 +1,6 @@
 //! Requests of this node: attempts, retries, answers. A request ends exactly once.
 
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use bytes::Bytes;
@@ -111,7 +112,7 @@ impl Node {
     /// Starts a request under an id that was minted before.
     pub(super) fn start_request(&mut self, id: RequestId, request: Request, now: Instant) {
         self.metrics.count(Counter::RequestsStarted);
-        self.requests.insert(id, request);
+        self.requests.insert(id, Box::new(request));
         let over = self.farewell == Some(super::life::Farewell::Over);
         if over || self.requests.len() > self.config.routing.requests_max {
             self.end_request(id, Vec::new(), Content::Failed, now);

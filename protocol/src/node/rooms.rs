@@ -1,5 +1,6 @@
 //! Joined rooms: join and leave, the own claim, members by their claims and proofs.
 
+use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 
@@ -107,7 +108,7 @@ impl Node {
             full: BTreeSet::new(),
             streams: Streams::new(self.me, self.instance, generation, &self.config.rooms),
         };
-        self.rooms.insert(room, state);
+        self.rooms.insert(room, Box::new(state));
         self.room_order.push(room);
         self.timers.set(Timer::Join(room), now + self.config.rooms.join_timeout);
         if self.primary.is_none() && !self.is_service() {

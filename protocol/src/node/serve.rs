@@ -270,6 +270,7 @@ impl Node {
     fn claim_changed(&mut self, slot: (RoomId, u8), peer: PeerId, as_root: bool, news: bool, now: Instant) {
         let key = replica_key(&slot.0, slot.1);
         let rank = self.table.ready_rank(&key, &self.home_room);
+        self.note_holders(slot, rank);
         if as_root || rank == 0 {
             self.replicate(slot, peer, now);
             if news {

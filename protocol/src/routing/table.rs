@@ -9,7 +9,9 @@
 //! - A bucket prefers neither its first nor its oldest contact, which made the bootstrap nodes hubs (see
 //!   `docs/simulation.md`), but the quickest of 16 candidates that a salted hash drew, and while too few of those are
 //!   measured, the first drawn. The salt is this node's secret: nobody can choose an id that is drawn for certain.
-//! - Once chosen, a link stays chosen while it lives, unless the bucket can cover one sub-prefix more without it.
+//! - Once chosen, a link stays chosen while it lives, unless the bucket can cover one sub-prefix more without it, or a
+//!   candidate that was tried turns out to be much quicker: proximity neighbour selection by trial, since what nobody has
+//!   linked nobody has measured (Gummadi et al., 2003, compare where to spend it).
 //!
 //! A contact is known by a valid home claim, and [`Table::learn`] trusts its caller for that. The home claims themselves
 //! are the caller's to keep; [`Learned`] says whom to forget.
@@ -70,6 +72,8 @@ pub struct Contact {
     pub failed_until: Option<Instant>,
     /// Whether the link is one of those that its bucket keeps.
     chosen: bool,
+    /// Whether the other end keeps the link. Only of linked contacts.
+    kept_by_peer: bool,
     /// Whether it was ever linked.
     proven: bool,
     /// Its place in this node's draw.
@@ -118,6 +122,8 @@ pub struct Table {
     prefixes: Vec<u64>,
     /// Unlinked contacts, ascending by id.
     known: Vec<Contact>,
+    /// Counts changes of which contacts are linked and ready.
+    changes: u64,
 }
 
 /// The place of `id` in a list ascending by id.
@@ -129,7 +135,14 @@ impl Table {
     /// An empty table around `location`: a service node's [`home_id`], a client's primary room.
     #[must_use]
     pub const fn new(location: RoomId, limits: TableLimits) -> Self {
-        Self { location, limits, links: Vec::new(), prefixes: Vec::new(), known: Vec::new() }
+        Self { location, limits, links: Vec::new(), prefixes: Vec::new(), known: Vec::new(), changes: 0 }
+    }
+
+    /// Counts changes of which contacts are linked and ready: while it stands, so does every answer of
+    /// [`nearest_ready`](Self::nearest_ready) and [`ready_rank`](Self::ready_rank).
+    #[must_use]
+    pub const fn changes(&self) -> u64 {
+        self.changes
     }
 
     /// The centre of the table.
@@ -168,6 +181,7 @@ impl Table {
     /// A link to a service node is usable. `bootstrap` says that it was dialled because of its address alone, not
     /// because [`wanted`](Self::wanted) named it.
     pub fn linked(&mut self, peer: PeerId, inbound: bool, bootstrap: bool, now: Instant) {
+        self.changes = self.changes.wrapping_add(1);
         let id = home_id(peer);
         let contact = match position(&self.known, &id) {
             Ok(at) => self.known.remove(at),
@@ -183,6 +197,7 @@ impl Table {
             ready: false,
             suspect: false,
             chosen: false,
+            kept_by_peer: false,
             ..contact
         };
         match position(&self.links, &id) {
@@ -206,6 +221,7 @@ impl Table {
     pub fn unlinked(&mut self, peer: PeerId, now: Instant) -> Learned {
         let id = home_id(peer);
         let Ok(at) = position(&self.links, &id) else { return Learned::Known };
+        self.changes = self.changes.wrapping_add(1);
         let contact = Contact {
             linked: false,
             ready: false,
@@ -213,6 +229,7 @@ impl Table {
             inbound: false,
             bootstrap: false,
             chosen: false,
+            kept_by_peer: false,
             since: now,
             ..self.remove_link(at)
         };
@@ -222,7 +239,20 @@ impl Table {
 
     /// A linked contact says whether it takes part in routing.
     pub fn set_ready(&mut self, peer: PeerId, ready: bool) {
+        if self.is_ready(peer) != ready {
+            self.changes = self.changes.wrapping_add(1);
+        }
         self.update(peer, |contact| contact.ready = ready);
+    }
+
+    /// The other end of a link says whether it keeps it.
+    pub fn set_kept_by_peer(&mut self, peer: PeerId, kept: bool) {
+        let id = home_id(peer);
+        let link = position(&self.links, &id).ok().and_then(|at| self.links.get_mut(at));
+        if let Some(contact) = link.filter(|contact| contact.kept_by_peer != kept) {
+            contact.kept_by_peer = kept;
+            self.choose_around(&id);
+        }
     }
 
     /// A linked contact left a hop unacknowledged: it is no next hop until it is heard.
@@ -235,9 +265,13 @@ impl Table {
         self.update(peer, |contact| contact.suspect = false);
     }
 
-    /// The smoothed round-trip time to a linked contact.
+    /// The smoothed round-trip time to a contact, linked or just tried.
     pub fn measured(&mut self, peer: PeerId, rtt: Duration) {
-        self.update(peer, |contact| contact.rtt = Some(rtt));
+        if let Some(contact) = self.links.iter_mut().find(|contact| contact.peer == peer) {
+            contact.rtt = Some(rtt);
+        } else if let Some(contact) = self.known_mut(&home_id(peer)) {
+            contact.rtt = Some(rtt);
+        }
     }
 
     /// A dial to a known contact failed, or it refused: it is passed over until then, and does not stand in the way of
@@ -255,6 +289,7 @@ impl Table {
             self.known.remove(at);
         }
         if let Ok(at) = position(&self.links, &id) {
+            self.changes = self.changes.wrapping_add(1);
             self.remove_link(at);
             self.choose_around(&id);
         }
@@ -481,6 +516,7 @@ impl Table {
             since: now,
             failed_until: None,
             chosen: false,
+            kept_by_peer: false,
             proven: false,
             draw: prefix(&hash),
         }

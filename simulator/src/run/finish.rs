@@ -24,7 +24,6 @@ impl Run<'_> {
         let details = violations.iter().map(ToString::to_string).chain(self.oracle.details().cloned());
         let (first_services, first_clients) = self.oracle.first_node_links();
         let wall_s = began.0.elapsed().as_secs_f64();
-        let bytes_per_s = self.meter.bytes_per_s();
         let mut report = Report {
             seed: self.scenario.seed,
             service_nodes: self.scenario.nodes.service as usize,
@@ -61,8 +60,8 @@ impl Run<'_> {
             },
             greedy_reachability: self.oracle.greedy_reachability(),
             converged_s: self.converged_s(),
-            maintenance_bytes_per_s: bytes_per_s,
-            bytes_per_s,
+            maintenance_bytes_per_s: self.meter.maintenance_bytes_per_s(),
+            bytes_per_s: self.meter.bytes_per_s(),
             frames_per_s: self.meter.frames_per_s(),
             departures: self.departures,
             invariant_violations: self.sim.violations().count(),
@@ -75,6 +74,7 @@ impl Run<'_> {
         };
         report.failures = self.verdict(&report);
         record_end(&self.sim, &mut self.oracle);
+        self.meter.record(self.oracle.recording());
         let recording: Recording = std::mem::take(self.oracle.recording());
         Outcome { report, recording, violations, simulation: self.sim }
     }

@@ -1,12 +1,45 @@
-//! What nodes send in the measured phase, by kind; and what the process holds.
+//! What nodes send in the measured phase, by kind and purpose; and what the process holds.
 
 use unamed_protocol::{Instant, NodeKind};
 
+use crate::recording::Recording;
 use crate::report::KindFigures;
 use crate::world::{NodeIndex, Sent, Simulation};
 
 /// Bytes that a frame costs beside its own: IPv4 and TCP headers, and a WebSocket header.
-pub(super) const FRAME_OVERHEAD_BYTES: u64 = 44;
+const FRAME_OVERHEAD_BYTES: u64 = 44;
+
+/// The prefix of the nodes' counters of bytes by purpose.
+const PREFIX: &str = "bytes_sent_";
+/// Purposes, after the prefix; whether they are maintenance. Finds are not, nor is what people say, over links and
+/// circuits. The acknowledgements of finds cannot be told from others and count as maintenance.
+const PURPOSES: [(&str, bool); 11] = [
+    ("overlay", true),
+    ("lookup", true),
+    ("find", false),
+    ("publish", true),
+    ("replication", true),
+    ("notify", true),
+    ("connect", true),
+    ("acks", true),
+    ("relay", false),
+    ("room", false),
+    ("handshake", true),
+];
+
+type ByPurpose = [u64; PURPOSES.len()];
+
+/// What a node counted so far in its present run.
+fn by_purpose(sim: &Simulation, node: NodeIndex) -> ByPurpose {
+    let mut sums = ByPurpose::default();
+    for (name, bytes) in sim.node(node).map(|running| running.metrics()).unwrap_or_default() {
+        let purpose = name.strip_prefix(PREFIX);
+        if let Some(place) = PURPOSES.iter().position(|(known, _)| Some(*known) == purpose) {
+            sums[place] += bytes;
+        }
+    }
+    sums
+}
 
 /// Sums over nodes of a kind.
 #[derive(Clone, Copy, Debug, Default)]
@@ -14,36 +47,46 @@ struct Total {
     seconds: f64,
     frames: u64,
     bytes: u64,
+    by_purpose: ByPurpose,
 }
 
 impl Total {
-    fn add(&mut self, from: (Instant, Sent), now: Instant, sent: Sent) {
-        self.seconds += now.since(from.0).as_secs_f64();
-        self.frames += sent.frames - from.1.frames;
-        self.bytes += sent.bytes - from.1.bytes;
+    fn per_second(&self, sum: f64) -> Option<f64> {
+        (self.seconds > 0.0).then(|| sum / self.seconds)
     }
 
-    fn per_second(&self, sum: u64) -> Option<f64> {
-        (self.seconds > 0.0).then(|| sum as f64 / self.seconds)
+    fn bytes(&self) -> f64 {
+        (self.bytes + self.frames * FRAME_OVERHEAD_BYTES) as f64
     }
 
-    fn bytes(&self) -> u64 {
-        self.bytes + self.frames * FRAME_OVERHEAD_BYTES
+    /// The share of all bytes that is maintenance, by the bytes of messages: what frames cost beside is shared alike.
+    fn maintenance(&self) -> f64 {
+        let all: u64 = self.by_purpose.iter().sum();
+        let maintenance = self.by_purpose.iter().zip(PURPOSES).filter(|(_, purpose)| purpose.1);
+        let maintenance: u64 = maintenance.map(|(bytes, _)| bytes).sum();
+        if all == 0 { self.bytes() } else { self.bytes() * maintenance as f64 / all as f64 }
     }
+}
+
+/// What a node had sent when it was first measured.
+#[derive(Clone, Copy, Debug)]
+struct Since {
+    at: Instant,
+    sent: Sent,
+    by_purpose: ByPurpose,
 }
 
 /// What nodes send while it runs.
 #[derive(Debug, Default)]
 pub(super) struct Meter {
     running: bool,
-    /// By node: from when it is measured, and what it had sent by then.
-    since: Vec<Option<(Instant, Sent)>>,
+    since: Vec<Option<Box<Since>>>,
     service: Total,
     client: Total,
 }
 
 impl Meter {
-    fn total(&mut self, kind: NodeKind) -> &mut Total {
+    const fn total(&mut self, kind: NodeKind) -> &mut Total {
         match kind {
             NodeKind::Service => &mut self.service,
             NodeKind::Client => &mut self.client,
@@ -57,37 +100,64 @@ impl Meter {
         running.into_iter().for_each(|node| self.started(sim, node));
     }
 
+    /// A node was started.
     pub(super) fn started(&mut self, sim: &Simulation, node: NodeIndex) {
         if self.running {
             let index = node.0 as usize;
-            self.since.resize(self.since.len().max(index + 1), None);
-            self.since[index] = Some((sim.now(), sim.sent(node)));
+            if self.since.len() <= index {
+                self.since.resize_with(index + 1, || None);
+            }
+            let since = Since { at: sim.now(), sent: sim.sent(node), by_purpose: by_purpose(sim, node) };
+            self.since[index] = Some(Box::new(since));
         }
     }
 
-    pub(super) fn departed(&mut self, sim: &Simulation, node: NodeIndex) {
-        if let Some(from) = self.since.get_mut(node.0 as usize).and_then(Option::take) {
-            self.total(sim.kind(node)).add(from, sim.now(), sim.sent(node));
+    /// A node is about to end.
+    pub(super) fn departs(&mut self, sim: &Simulation, node: NodeIndex) {
+        let Some(since) = self.since.get_mut(node.0 as usize).and_then(Option::take) else { return };
+        let (sent, counted) = (sim.sent(node), by_purpose(sim, node));
+        let total = self.total(sim.kind(node));
+        total.seconds += sim.now().since(since.at).as_secs_f64();
+        total.frames += sent.frames - since.sent.frames;
+        total.bytes += sent.bytes - since.sent.bytes;
+        for (place, sum) in total.by_purpose.iter_mut().enumerate() {
+            *sum += counted[place].saturating_sub(since.by_purpose[place]);
         }
     }
 
     /// The measured phase ends.
     pub(super) fn end(&mut self, sim: &Simulation) {
-        (0..self.since.len() as u32).for_each(|node| self.departed(sim, NodeIndex(node)));
+        (0..self.since.len() as u32).for_each(|node| self.departs(sim, NodeIndex(node)));
         self.running = false;
     }
 
-    pub(super) fn bytes_per_s(&self) -> KindFigures {
+    fn figures(&self, of: impl Fn(&Total) -> f64) -> KindFigures {
         KindFigures {
-            service: self.service.per_second(self.service.bytes()),
-            client: self.client.per_second(self.client.bytes()),
+            service: self.service.per_second(of(&self.service)),
+            client: self.client.per_second(of(&self.client)),
         }
     }
 
+    pub(super) fn bytes_per_s(&self) -> KindFigures {
+        self.figures(Total::bytes)
+    }
+
+    pub(super) fn maintenance_bytes_per_s(&self) -> KindFigures {
+        self.figures(Total::maintenance)
+    }
+
     pub(super) fn frames_per_s(&self) -> KindFigures {
-        KindFigures {
-            service: self.service.per_second(self.service.frames),
-            client: self.client.per_second(self.client.frames),
+        self.figures(|total| total.frames as f64)
+    }
+
+    /// Bytes of messages by purpose, for plots.
+    pub(super) fn record(&self, recording: &mut Recording) {
+        for (kind, total) in [(NodeKind::Service, &self.service), (NodeKind::Client, &self.client)] {
+            for (bytes, (purpose, _)) in total.by_purpose.iter().zip(PURPOSES) {
+                if let Some(rate) = total.per_second(*bytes as f64) {
+                    recording.record_bytes(kind, purpose, rate);
+                }
+            }
         }
     }
 }

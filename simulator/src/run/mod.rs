@@ -21,7 +21,7 @@ use std::fmt;
 use std::io::Write;
 use std::time::Instant as WallClock;
 
-use unamed_protocol::{Config, Instant, NetworkId, NodeKind, RoomKey};
+use unamed_protocol::{Config, Instant, KeepAlive, NetworkId, NodeKind, RoomKey};
 
 use crate::network::{Clog, Cut, Nat, NetworkConfig, TransportDetection};
 use crate::oracle::{Oracle, RoomIndex, link_figures};
@@ -218,11 +218,7 @@ impl Scenario {
         routing.replica_keys = protocol.replica_keys.unwrap_or(routing.replica_keys);
         routing.homes = protocol.homes.unwrap_or(routing.homes);
         if self.network.detection == Detection::Transport {
-            // Neither pings nor silence within any run: the transport tells.
-            let never = Self::DURATION_MAX * 2;
-            let link = &mut config.link;
-            (link.ping_service, link.silence_service) = (never, never);
-            (link.ping_client, link.silence_client) = (never, never);
+            config.link.keepalive = KeepAlive::Transport;
         }
         config
     }

@@ -149,7 +149,7 @@ impl Run<'_> {
         let node = someone.node;
         self.departures += u64::from(self.phase == Phase::Measured);
         self.oracle.departs(node, self.sim.now());
-        self.meter.departed(&self.sim, node);
+        self.meter.departs(&self.sim, node);
         match how {
             Departure::Goodbye => self.sim.shutdown(node),
             Departure::Crash(crash) => self.sim.crash(node, crash),

@@ -70,11 +70,11 @@ async fn watch(network: &Network, bootstrap: &[Address]) {
             NetworkEvent::SaveFailed => say("--state: the state could not be saved; the node goes on"),
             NetworkEvent::Online(online) => tracing::info!(online, "links to other service nodes"),
             NetworkEvent::Ready => tracing::info!("takes part in routing"),
-            NetworkEvent::LinkOpened { peer, carrier } => {
-                tracing::info!(%peer, carrier = carrier.as_str(), "link opened");
+            NetworkEvent::LinkOpened { peer, carrier, reasons } => {
+                tracing::info!(%peer, carrier = carrier.as_str(), %reasons, "link opened");
             }
-            NetworkEvent::LinkClosed { peer, reason } => {
-                tracing::info!(%peer, reason = describe(reason), "link closed");
+            NetworkEvent::LinkClosed { peer, reason, reasons } => {
+                tracing::info!(%peer, reason = describe(reason), kept_for = %reasons, "link closed");
             }
             NetworkEvent::LinkFailed { address, reason } => {
                 let address = address.map(|address| address.to_string()).unwrap_or_default();

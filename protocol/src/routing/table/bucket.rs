@@ -4,8 +4,8 @@ use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
 
 use super::{Contact, Table, position, sub_prefix};
-use crate::routing::key::{between, bucket_index, bucket_range};
-use crate::{Instant, LinkReason, PeerId, RoomId};
+use crate::routing::key::{between, bucket_index, bucket_range, home_id};
+use crate::{Duration, Instant, LinkReason, PeerId, RoomId};
 
 /// From how many contacts of a sub-prefix the quickest is chosen. `docs/simulation.md`, defaults: 16 cut the latency of a
 /// find by 31–36 %.
@@ -20,7 +20,8 @@ impl Table {
     }
 
     /// Chooses the links that `bucket` keeps: one of each sub-prefix, then any, up to `bucket_links`. The chosen come
-    /// before others, so that a choice changes only for a sub-prefix more.
+    /// before others, so that a choice changes only for a sub-prefix more, or for a link that stands anyway because the
+    /// other end keeps it, and is about as quick.
     pub(super) fn choose(&mut self, bucket: u8) {
         let want = self.limits.bucket_links;
         let mut able: Vec<&Contact> =
@@ -28,6 +29,7 @@ impl Table {
         able.sort_unstable_by_key(|contact| {
             (!contact.chosen, contact.rtt.is_none(), contact.rtt, contact.draw)
         });
+        prefer_free(&mut able, |contact| sub_prefix(&contact.id, bucket, want));
         let mut covered = BTreeSet::new();
         let (first, rest): (Vec<&Contact>, Vec<&Contact>) = able.into_iter().partition(|contact| {
             covered.len() < want && covered.insert(sub_prefix(&contact.id, bucket, want))
@@ -67,6 +69,68 @@ impl Table {
         wanted
     }
 
+    /// A service node whose round-trip time would be worth knowing: not linked, not measured, and among the first
+    /// [`CANDIDATES`] drawn of a sub-prefix that its bucket covers with a link. Buckets take turns, by `turn`. `None` once
+    /// all are measured.
+    #[must_use]
+    pub fn trial(&self, turn: u64, now: Instant, pending: impl Fn(PeerId) -> bool) -> Option<PeerId> {
+        let depth = self.depth(now);
+        let first = u16::try_from(turn.checked_rem(u64::from(depth))?).unwrap_or(0);
+        let turns = (first..depth).chain(0..first).filter_map(|bucket| u8::try_from(bucket).ok());
+        turns.filter_map(|bucket| self.trial_in(bucket, now, &pending)).next()
+    }
+
+    fn trial_in(&self, bucket: u8, now: Instant, pending: impl Fn(PeerId) -> bool) -> Option<PeerId> {
+        let want = self.limits.bucket_links;
+        let links = self.bucket_links(bucket);
+        let class = |contact: &Contact| sub_prefix(&contact.id, bucket, want);
+        let covered: BTreeSet<usize> = links.iter().filter(|contact| contact.chosen).map(class).collect();
+        let known = between(&self.known, &bucket_range(&self.location, bucket));
+        covered.into_iter().find_map(|covered| {
+            let of_class = |contact: &&Contact| class(contact) == covered;
+            let mut drawn: Vec<&Contact> = known.iter().chain(links).filter(of_class).collect();
+            if drawn.len() > CANDIDATES {
+                drawn.select_nth_unstable_by_key(CANDIDATES, |contact| contact.draw);
+                drawn.truncate(CANDIDATES);
+            }
+            let open = |contact: &&&Contact| {
+                !contact.linked && contact.rtt.is_none() && !contact.failed(now) && !pending(contact.peer)
+            };
+            drawn.iter().filter(open).min_by_key(|contact| contact.draw).map(|contact| contact.peer)
+        })
+    }
+
+    /// The kept link that a contact with this round-trip time should replace: the slowest of its bucket's sub-prefix, if
+    /// that takes a quarter longer at least, so that jitter does not move links.
+    #[must_use]
+    pub fn outpaced_by(&self, peer: PeerId, rtt: Duration) -> Option<PeerId> {
+        let id = home_id(peer);
+        let bucket = bucket_index(&self.location, &id)?;
+        let want = self.limits.bucket_links;
+        let class = sub_prefix(&id, bucket, want);
+        let kept = self.bucket_links(bucket).iter().filter(|contact| {
+            contact.chosen && contact.id != id && sub_prefix(&contact.id, bucket, want) == class
+        });
+        let slowest = kept.filter_map(|contact| contact.rtt.map(|rtt| (rtt, contact.peer))).max()?;
+        (rtt.saturating_mul(5) <= slowest.0.saturating_mul(4)).then_some(slowest.1)
+    }
+
+    /// Lets a linked contact take the place of the link that it [outpaces](Self::outpaced_by); whether it does.
+    pub fn replace_slower(&mut self, peer: PeerId) -> bool {
+        let id = home_id(peer);
+        let link = position(&self.links, &id).ok().and_then(|at| self.links.get(at));
+        let rtt = link.filter(|link| !link.chosen).and_then(|link| link.rtt);
+        let Some(slower) = rtt.and_then(|rtt| self.outpaced_by(peer, rtt)) else { return false };
+        for contact in &mut self.links {
+            if contact.peer == slower {
+                contact.chosen = false;
+            } else if contact.peer == peer {
+                contact.chosen = true;
+            }
+        }
+        true
+    }
+
     /// Whom `bucket` wants besides the links it keeps and those under way.
     fn lacking(&self, bucket: u8, now: Instant, under_way: impl Fn(PeerId) -> bool) -> Vec<Pick> {
         let want = self.limits.bucket_links;
@@ -104,6 +168,29 @@ impl Table {
             picks.push(pick);
         }
         picks
+    }
+}
+
+/// Moves links that stand anyway before kept ones of their sub-prefix that stand for this bucket alone, if they are about
+/// as quick. So both ends come to keep the same links, and have fewer of them.
+fn prefer_free(able: &mut [&Contact], class: impl Fn(&Contact) -> usize) {
+    for at in 0..able.len() {
+        let Some(kept) = able.get(at).copied().filter(|contact| contact.chosen && !contact.kept_by_peer)
+        else {
+            continue;
+        };
+        let as_quick = |contact: &Contact| match (contact.rtt, kept.rtt) {
+            (Some(one), Some(other)) => one.saturating_mul(4) <= other.saturating_mul(5),
+            (None, Some(_)) => false,
+            (_, None) => true,
+        };
+        let free = able.iter().position(|contact| {
+            !contact.chosen && contact.kept_by_peer && class(contact) == class(kept) && as_quick(contact)
+        });
+        // Those that are not chosen come after those that are.
+        if let Some(free) = free.filter(|free| *free > at) {
+            able.swap(at, free);
+        }
     }
 }
 

@@ -112,8 +112,10 @@ impl HomeClaim {
         let Some(0..=Self::TTL_MAX_MS) = body.expiry_ms.checked_sub(body.issued_ms) else {
             return Err(DecodeError::Invalid);
         };
-        let addresses =
+        let mut addresses: Vec<Address> =
             body.addresses.iter().map(|text| own_address(text, body.peer)).collect::<Result<_, _>>()?;
+        // Thousands are remembered, most with one address; a collected list has places for four.
+        addresses.shrink_to_fit();
         Ok(Self {
             bytes: bytes.clone(),
             peer: body.peer,

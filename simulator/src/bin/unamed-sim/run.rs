@@ -177,8 +177,7 @@ impl Run {
             write_json(path, report).map_err(|error| format!("--json {path}: {error}"))?;
         }
         if let Some(dir) = &self.report {
-            let about = self.about(scenario)?;
-            plots::write(dir, report, &outcome.recording, &about)
+            plots::write(dir, report, &outcome.recording, &self.about(scenario))
                 .map_err(|error| format!("--report {error}"))?;
         }
         if self.json.as_deref() != Some("-") {
@@ -195,20 +194,16 @@ impl Run {
     }
 
     /// What the report says of where it comes from.
-    fn about(&self, scenario: &Scenario) -> Result<About, String> {
-        let text = self
-            .scenario
-            .as_ref()
-            .map(|path| std::fs::read_to_string(path).map_err(|error| format!("{path}: {error}")));
+    fn about(&self, scenario: &Scenario) -> About {
         let name = self.scenario.as_deref().map(Path::new).and_then(Path::file_stem);
-        let name = name
-            .map_or_else(|| String::from("standard scenario"), |name| name.to_string_lossy().into_owned());
+        let name = name.map_or_else(|| "standard scenario".into(), |name| name.to_string_lossy());
         let (nodes, clients) = (scenario.nodes.service, scenario.client_nodes());
-        Ok(About {
+        About {
             title: format!("{name}: {nodes} service nodes, {clients} clients, seed {}", scenario.seed),
             command: self.line(scenario),
-            scenario: text.transpose()?,
-        })
+            // A file that went away during the run is no reason to lose the report.
+            scenario: self.scenario.as_ref().and_then(|path| std::fs::read_to_string(path).ok()),
+        }
     }
 
     /// The command that reproduces the run.
