@@ -9,11 +9,12 @@ use crate::recording::{Bucket, ByKind, Histogram, Recording};
 /// Bars of a histogram at most.
 const BARS_MAX: usize = 60;
 
-/// The bins of a histogram up to the one that holds all but one in a thousand samples, neighbours merged into bins of a
-/// round width: that width, the counts, and how many samples lie beyond.
+/// The bins of a histogram, if they are many up to the one beyond which lies one sample in a thousand, neighbours merged
+/// into bins of a round width: that width, the counts, and how many samples lie beyond.
 fn rebinned(histogram: &Histogram) -> (f64, Vec<u64>, u64) {
+    let used = histogram.counts.len();
     let end = histogram.percentile(99.9).unwrap_or(0.0);
-    let shown = ((end / histogram.width) as usize + 1).min(histogram.counts.len());
+    let shown = if used <= BARS_MAX { used } else { ((end / histogram.width) as usize + 1).min(used) };
     let mut together = 1;
     for factor in [2, 5, 10, 20, 50, 100, 200, 500, 1000] {
         if shown.div_ceil(together) <= BARS_MAX {
