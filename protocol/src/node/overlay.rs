@@ -67,7 +67,7 @@ impl Node {
 
     pub(super) fn send_hellos(&mut self, now: Instant) {
         for id in core::mem::take(&mut self.introduce) {
-            if self.links.get(&id).is_some_and(Link::is_open) {
+            if self.links.get(&id).is_some_and(|link| link.is_open()) {
                 self.send_hello(id, true, now);
             }
         }

@@ -107,8 +107,7 @@ impl Meter {
             if self.since.len() <= index {
                 self.since.resize_with(index + 1, || None);
             }
-            let since =
-                Since { at: sim.now(), sent: sim.sent(node), by_purpose: by_purpose(sim, node) };
+            let since = Since { at: sim.now(), sent: sim.sent(node), by_purpose: by_purpose(sim, node) };
             self.since[index] = Some(Box::new(since));
         }
     }
