@@ -556,6 +556,7 @@ impl Driver {
             Event::MessagesLost { room, from, count } => {
                 self.room_event(room, RoomEvent::MessagesLost { from, count });
             }
+            Event::RoomMerged { room, members } => self.room_event(room, RoomEvent::Merged { members }),
             Event::FindFinished(report) => {
                 if let Some(reply) = self.finds.remove(&report.request) {
                     let _ = reply.send(report);

@@ -37,6 +37,12 @@ pub enum RoomEvent {
         /// How many.
         count: u64,
     },
+    /// Two parts of the room that did not know of each other have met. Each of these members joins by
+    /// [`MemberJoined`](Self::MemberJoined), once it is linked.
+    Merged {
+        /// The members that came to be known.
+        members: Vec<PeerId>,
+    },
     /// A message that was refused as busy would be taken.
     Writable,
     /// The room turned out to be full and was left. The last event.
@@ -161,6 +167,7 @@ impl NetworkEvent {
             | Event::MemberLeft { .. }
             | Event::Message(_)
             | Event::MessagesLost { .. }
+            | Event::RoomMerged { .. }
             | Event::RoomWritable { .. }
             | Event::FindFinished(_)
             | Event::ShutDown => return None,

@@ -128,6 +128,8 @@ pub struct RoutingConfig {
     pub claim_ttl: Duration,
     /// Claim renewal period, ±10 %.
     pub republish: Duration,
+    /// Time between publishes for one room that its root aims at: the members of larger rooms renew later.
+    pub publish_spacing: Duration,
     /// Republish of a member that knows nobody else.
     pub lonely: [Duration; 5],
     /// Tolerance on wall-clock expiry.
@@ -267,6 +269,7 @@ impl Default for RoutingConfig {
             retry_backoff: [Duration::from_millis(500), Duration::from_secs(1), Duration::from_secs(2)],
             claim_ttl: Duration::from_secs(750),
             republish: Duration::from_secs(300),
+            publish_spacing: Duration::from_secs(5),
             lonely: [2, 5, 10, 20, 40].map(Duration::from_secs),
             clock_tolerance: Duration::from_secs(300),
             claims_per_room: 20,

@@ -199,6 +199,14 @@ pub enum Event {
         /// How many.
         count: u64,
     },
+    /// Two parts of a room that did not know of each other have met: a member that joined long ago names others that
+    /// this node did not know. Each of them is told by `MemberJoined`, too, once it is linked.
+    RoomMerged {
+        /// The room.
+        room: RoomId,
+        /// The members that came to be known, in the order of their ids.
+        members: Vec<PeerId>,
+    },
     /// A broadcast that was refused with `Busy` would be taken.
     RoomWritable {
         /// The room.

@@ -124,6 +124,7 @@ impl Node {
         self.store.expire(now);
         let slots: BTreeSet<(RoomId, u8)> = self.store.rooms().collect();
         self.holders.retain(|slot, _| slots.contains(slot));
+        self.popularity.retain(|slot| slots.contains(slot));
         let (unix_ms, tolerance) = (self.unix_ms, self.config.routing.clock_tolerance);
         let peers = &self.peers;
         self.homes_known

@@ -12,6 +12,7 @@ use super::links::{DialFor, Link};
 use super::metrics::Counter;
 use super::requests::{Answer, Content, Task};
 use crate::routing::book::{Book, BookLimits};
+use crate::routing::popularity::PopularityLimits;
 use crate::routing::store::StoreLimits;
 use crate::routing::table::TableLimits;
 use crate::wire::Sequence;
@@ -91,6 +92,15 @@ pub(super) const fn store_limits(config: &Config, salt: u64) -> StoreLimits {
         ttl: config.routing.claim_ttl,
         tolerance: config.routing.clock_tolerance,
         salt,
+    }
+}
+
+/// A claim that is renewed after four fifths of its life has a fifth for retries.
+pub(super) fn popularity_limits(config: &Config) -> PopularityLimits {
+    PopularityLimits {
+        usual: config.routing.republish,
+        spacing: config.routing.publish_spacing,
+        longest: config.routing.claim_ttl.saturating_mul(4) / 5,
     }
 }
 

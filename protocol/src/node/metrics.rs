@@ -78,6 +78,7 @@ counters! {
     ConnectsInvalid => "connects_invalid",
     ProofsInvalid => "room_proofs_invalid",
     ProofsUnknownRoom => "room_proofs_for_other_rooms",
+    RoomsMerged => "rooms_merged",
     RoomMessagesSent => "room_messages_sent",
     RoomMessagesDelivered => "room_messages_delivered",
     RoomMessagesDuplicate => "room_messages_duplicate",

@@ -26,6 +26,7 @@ use rand_core::Rng as _;
 use crate::crypto::Crypto;
 use crate::lookup::KeyedHasher;
 use crate::routing::book::Book;
+use crate::routing::popularity::Popularity;
 use crate::routing::store::Store;
 use crate::routing::table::Table;
 use crate::timer::Timers;
@@ -140,6 +141,7 @@ pub struct Node {
     seen: Seen,
 
     store: Store,
+    popularity: Popularity,
     /// The nearest contacts to each held key, as of the last hand-over.
     holders: BTreeMap<(RoomId, u8), Vec<PeerId>>,
     /// The state of the table at the last hand-over.
@@ -221,6 +223,7 @@ impl Node {
             hops: BTreeMap::new(),
             seen: Seen::new(config.routing.seen_max, hasher),
             store: Store::new(life::store_limits(&config, salt)),
+            popularity: Popularity::new(life::popularity_limits(&config)),
             holders: BTreeMap::new(),
             handed_over: 0,
             notify: BTreeMap::new(),

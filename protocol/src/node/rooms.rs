@@ -20,6 +20,9 @@ use crate::{Duration, Instance, Instant, LinkId, PeerId, RoomId, RoomKey};
 /// How long a joiner waits for members that answered but are not linked yet, once one is.
 const STRAGGLERS: Duration = Duration::from_secs(3);
 
+/// The list of a member that was linked within this time tells of another part of the room.
+const PARTS_MEET: Duration = Duration::from_secs(5);
+
 /// Former members remembered.
 const LEFT_MAX: usize = 64;
 
@@ -54,6 +57,18 @@ impl Room {
         self.full.len() > self.members.iter().filter(took).count()
     }
 
+    /// Whether a list of members from `peer` is that of another part of the room: it was linked just now, long after this
+    /// node joined and found others.
+    fn may_merge_with(&self, peer: PeerId, now: Instant) -> bool {
+        let recently = |at: Option<Instant>| at.is_some_and(|at| now.since(at) < PARTS_MEET);
+        let new = self.members.get(&peer).is_some_and(|member| recently(member.present_since));
+        let others = self
+            .members
+            .iter()
+            .any(|(other, member)| *other != peer && member.present && !recently(member.present_since));
+        self.joined && new && others
+    }
+
     /// Takes a former member's claims up to `void` for void.
     fn note_left(&mut self, peer: PeerId, void: Sequence) {
         if self.left.len() >= LEFT_MAX {
@@ -74,10 +89,26 @@ pub(super) struct Member {
     pub(super) instance: Option<Instance>,
     /// Whether the application knows it as a member.
     pub(super) present: bool,
+    /// Since when.
+    pub(super) present_since: Option<Instant>,
     /// Attempts to link it since it was linked last.
     pub(super) tries: u32,
     /// Whether all its homes were tried in vain.
     pub(super) failed: bool,
+}
+
+impl Member {
+    fn new(claim: Claim) -> Self {
+        Self {
+            claim,
+            link: None,
+            instance: None,
+            present: false,
+            present_since: None,
+            tries: 0,
+            failed: false,
+        }
+    }
 }
 
 impl Node {
@@ -286,8 +317,7 @@ impl Node {
         if state.members.len() >= self.config.rooms.mesh_max.saturating_mul(2) {
             return;
         }
-        let member = Member { claim, link: None, instance: None, present: false, tries: 0, failed: false };
-        state.members.insert(peer, member);
+        state.members.insert(peer, Member::new(claim));
         if sought || self.peers.contains_key(&peer) {
             self.connect_member(room, peer, now);
         } else {
@@ -462,15 +492,7 @@ impl Node {
     /// A peer proved on this link that it knows the room: it is a member.
     fn member_proved(&mut self, room: RoomId, id: LinkId, peer: &Peer, claim: Claim, now: Instant) {
         let Some(state) = self.rooms.get_mut(&room) else { return };
-        let fresh = Member {
-            claim: claim.clone(),
-            link: None,
-            instance: None,
-            present: false,
-            tries: 0,
-            failed: false,
-        };
-        let member = state.members.entry(peer.id).or_insert(fresh);
+        let member = state.members.entry(peer.id).or_insert_with(|| Member::new(claim.clone()));
         if claim.newer_than(&member.claim) {
             member.claim = claim;
         }
@@ -482,6 +504,7 @@ impl Node {
         member.tries = 0;
         member.failed = false;
         if newly {
+            member.present_since = Some(now);
             state.fresh.insert(peer.id);
         }
         let joined = state.joined;
@@ -516,9 +539,19 @@ impl Node {
     }
 
     pub(super) fn handle_room_claims(&mut self, id: LinkId, claims: &RoomClaims, now: Instant) {
-        if self.member_on(id, claims.room).is_some() {
-            self.learn_claims(&claims.claims, now);
+        let Some(from) = self.member_on(id, claims.room) else { return };
+        let before: BTreeSet<PeerId> = self.known_members(claims.room);
+        self.learn_claims(&claims.claims, now);
+        let met = self.rooms.get(&claims.room).is_some_and(|state| state.may_merge_with(from, now));
+        let others: Vec<PeerId> = self.known_members(claims.room).difference(&before).copied().collect();
+        if met && !others.is_empty() {
+            self.metrics.count(Counter::RoomsMerged);
+            self.emit(Event::RoomMerged { room: claims.room, members: others });
         }
+    }
+
+    fn known_members(&self, room: RoomId) -> BTreeSet<PeerId> {
+        self.rooms.get(&room).map(|state| state.members.keys().copied().collect()).unwrap_or_default()
     }
 
     /// The member of a room that proved itself on this link.

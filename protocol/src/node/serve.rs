@@ -98,7 +98,10 @@ impl Node {
             most,
             now,
         );
-        let answer = PublishAnswer { claims: Bounded::truncated(claims), newer, slow_down: 0 };
+        let slot = (room, claim.replica());
+        let pause = if self.is_service() { self.popularity.published(slot, now) } else { None };
+        let slow_down = pause.map_or(0, |pause| u16::try_from(pause.as_secs()).unwrap_or(u16::MAX));
+        let answer = PublishAnswer { claims: Bounded::truncated(claims), newer, slow_down };
         self.reply(packet, encode_body(&answer), now);
     }
 

@@ -7,5 +7,6 @@
 
 pub mod book;
 pub mod key;
+pub mod popularity;
 pub mod store;
 pub mod table;

@@ -158,7 +158,8 @@ pub struct Asker<'a> {
     pub known: &'a [u64],
 }
 
-type Slot = (RoomId, u8);
+/// A key under which claims are held: a room, and the index of its replica key.
+pub type Slot = (RoomId, u8);
 
 #[derive(Clone, Debug)]
 enum Kind {

@@ -434,6 +434,7 @@ impl Oracle {
             Event::MessageProgress { .. }
             | Event::SendProgress { .. }
             | Event::RoomWritable { .. }
+            | Event::RoomMerged { .. }
             | Event::PrimaryChanged { .. }
             | Event::LinkFailed { .. }
             | Event::NewServiceAddress { .. }

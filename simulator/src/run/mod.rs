@@ -28,7 +28,7 @@ use crate::oracle::{Oracle, RoomIndex, link_figures};
 use crate::recording::{Gauges, Recording};
 use crate::report::{BootstrapFigures, RecoveryFigures, Report};
 use crate::rng::{Rng, seed_bytes, zipf};
-use crate::scenario::{Detection, Scenario};
+use crate::scenario::{ChurnMode, Detection, FaultKind, Scenario};
 use crate::trace::TraceSample;
 use crate::world::{Check, Condition, NodeIndex, Simulation, SimulationConfig, Step, Violation};
 
@@ -206,6 +206,8 @@ impl Scenario {
             service: self.node_config(Config::service(NetworkId::default())),
             client: self.node_config(Config::client(NetworkId::default())),
             check,
+            keep_saved: self.churn.mode == ChurnMode::Return
+                || self.faults.iter().any(|fault| fault.kind == FaultKind::ServiceOutage),
         }
     }
 

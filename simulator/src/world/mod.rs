@@ -111,6 +111,8 @@ pub struct SimulationConfig {
     pub client: Config,
     /// When invariants are checked.
     pub check: Check,
+    /// Whether what nodes save is kept for their restart. It is some 10 KB a node; without it they restart without state.
+    pub keep_saved: bool,
 }
 
 impl SimulationConfig {
@@ -124,6 +126,7 @@ impl SimulationConfig {
             service: Config::service(NetworkId::default()),
             client: Config::client(NetworkId::default()),
             check: Check::Every,
+            keep_saved: true,
         }
     }
 }

@@ -257,6 +257,7 @@ impl World {
             Event::RoomWritable { room } => (room, String::from("writable")),
             Event::MessageProgress { .. }
             | Event::SendProgress { .. }
+            | Event::RoomMerged { .. }
             | Event::PrimaryChanged { .. }
             | Event::LinkOpened { .. }
             | Event::LinkClosed { .. }

@@ -188,3 +188,28 @@ fn who_joined_on_both_sides_of_a_partition_meet_when_it_heals() {
     world.pass(secs(1));
     assert_eq!(world.story(b, 1).last().map(String::as_str), Some("2: together"));
 }
+
+#[test]
+fn two_parts_of_a_room_that_meet_are_told_so() {
+    let mut world = World::new(2);
+    let clients = [0, 0, 1, 1].map(|service| world.client(service));
+    world.pass(ms(500));
+    let [a, b, c, d] = clients;
+    let [left, right] = [[NodeIndex(0), a, b], [NodeIndex(1), c, d]];
+    let cut = world.sim.partition(&left, &right).expect("room for a cut");
+    world.pass(secs(30));
+    for client in clients {
+        world.join(client, 1);
+        world.pass(secs(5));
+    }
+    let merged = |event: &Event| matches!(event, Event::RoomMerged { .. });
+    assert!(clients.iter().all(|client| world.told_at(*client, merged).is_none()), "nothing has met yet");
+    world.sim.heal(cut);
+    world.pass(secs(75));
+    let told = clients.iter().filter(|client| world.told_at(**client, merged).is_some()).count();
+    assert!(told >= 2, "at least those who met first are told, not {told}");
+    for client in clients {
+        let others: Vec<NodeIndex> = clients.into_iter().filter(|other| *other != client).collect();
+        assert_eq!(world.members(client, 1), others);
+    }
+}

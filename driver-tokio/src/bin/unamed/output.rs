@@ -30,6 +30,8 @@ pub(crate) enum Line<'a> {
     },
     /// Messages of a member are missing for good.
     MessagesLost { from: String, count: u64 },
+    /// Two parts of the room have met.
+    RoomMerged { members: Vec<String> },
     /// Events were dropped because stdout was not read.
     Lagged { missed: u64 },
 }
@@ -96,6 +98,9 @@ impl<'a> Line<'a> {
                 (None, None) => format!("{from}:"),
             },
             Self::MessagesLost { from, count } => format!("{count} messages of {from} are lost"),
+            Self::RoomMerged { members } => {
+                format!("two parts of the room have met: {} more members", members.len())
+            }
             Self::Lagged { missed } => {
                 format!("{missed} events were dropped: stdout is not read fast enough")
             }

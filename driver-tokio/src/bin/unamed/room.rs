@@ -237,6 +237,10 @@ impl<'a> Talk<'a> {
             RoomEvent::MessagesLost { from, count } => {
                 self.output.line(&Line::MessagesLost { from: from.to_string(), count })
             }
+            RoomEvent::Merged { members } => {
+                let members = members.iter().map(ToString::to_string).collect();
+                self.output.line(&Line::RoomMerged { members })
+            }
             RoomEvent::Lagged { missed } => self.output.line(&Line::Lagged { missed }),
             RoomEvent::Writable => Ok(()),
             RoomEvent::Full => {

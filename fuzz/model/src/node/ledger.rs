@@ -106,6 +106,10 @@ impl Ledger {
                 assert!(*count > 0 && *from != self.me, "{event:?}");
                 self.answered(*room, event);
             }
+            Event::RoomMerged { room, members } => {
+                assert!(!members.is_empty() && !members.contains(&self.me), "{event:?}");
+                self.answered(*room, event);
+            }
             Event::RoomWritable { room } => assert!(self.rooms.contains_key(room), "{event:?}"),
             Event::MessageProgress { received, total, .. } => assert!(received <= total, "{event:?}"),
             Event::SendProgress { sent, total, .. } => assert!(sent <= total, "{event:?}"),
