@@ -34,7 +34,7 @@ pub struct Report {
     pub decision_hash: String,
     /// Finds by strangers.
     pub finds: FindFigures,
-    /// Finds that began between a fault and the end of its time to recover.
+    /// Finds that began or ended between a fault and the end of its time to recover.
     pub finds_in_faults: FaultFindFigures,
     /// Members named by the answers to eligible finds that did not run or were not in the room, as a share of all named.
     pub stale_claim_share: Option<f64>,
@@ -135,7 +135,7 @@ pub struct FindFigures {
     pub latency_ms_mean: Option<f64>,
 }
 
-/// Finds that began between a fault and the end of its time to recover.
+/// Finds that began or ended between a fault and the end of its time to recover.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct FaultFindFigures {
     /// Eligible ones.

@@ -59,7 +59,8 @@ impl Oracle {
                 .is_some_and(|&node| sim.condition(node) == Condition::Up && self.has_joined(node, find.room))
         };
         let (named, live) = (report.members.len(), report.members.iter().filter(|peer| alive(peer)).count());
-        if find.in_fault {
+        // A find that a fault overtook began before it, and is told with it all the same.
+        if find.in_fault || self.fault_ends.is_some() {
             return self.judge_in_fault(&find, live > 0);
         }
         self.find_figures.eligible += 1;

@@ -39,7 +39,7 @@ use unamed_protocol::{
 use crate::network::{Clog, Cut, Cuts, Nat, NetworkConfig};
 use crate::queue::EventQueue;
 use crate::rng::{Rng, seed_bytes};
-use crate::trace::{Mark, Trace};
+use crate::trace::{Mark, Trace, TraceSample};
 
 mod carrier;
 mod passage;
@@ -111,6 +111,8 @@ pub struct SimulationConfig {
     pub client: Config,
     /// When invariants are checked.
     pub check: Check,
+    /// Whether what nodes save is kept for their restart. It is some 10 KB a node; without it they restart without state.
+    pub keep_saved: bool,
 }
 
 impl SimulationConfig {
@@ -124,6 +126,7 @@ impl SimulationConfig {
             service: Config::service(NetworkId::default()),
             client: Config::client(NetworkId::default()),
             check: Check::Every,
+            keep_saved: true,
         }
     }
 }
@@ -711,9 +714,10 @@ impl Simulation {
         self.trace.decision_hash()
     }
 
-    /// Writes everything that happens from here on, one JSON object a line.
-    pub fn write_trace(&mut self, sink: Box<dyn Write + Send>) {
-        self.trace.write_to(sink);
+    /// Writes what happens from here on at the nodes of the sample, one JSON object a line; `docs/simulation.md` has the
+    /// format.
+    pub fn write_trace(&mut self, sink: Box<dyn Write + Send>, sample: TraceSample) {
+        self.trace.write_to(sink, sample);
     }
 
     /// Flushes the trace.

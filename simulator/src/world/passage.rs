@@ -64,7 +64,7 @@ impl Simulation {
             }
             Output::Save(id, snapshot) => {
                 let slot = &mut self.slots[node as usize];
-                slot.saved = Some(*snapshot);
+                slot.saved = self.config.keep_saved.then_some(*snapshot);
                 if let Some(running) = &mut slot.node {
                     running.handle_input(Input::Saved(id, true), self.now);
                 }
