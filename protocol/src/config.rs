@@ -173,6 +173,8 @@ pub struct RoomConfig {
     pub suspect_timeout: Duration,
     /// Pauses between attempts to link a known member: first and largest.
     pub connect_backoff: (Duration, Duration),
+    /// Pause between attempts to link a member that none of its homes has: until a newer claim of it comes.
+    pub connect_denied: Duration,
     /// How long an author keeps its messages for repair.
     pub retain: Duration,
     /// Bytes of messages kept for repair per room.
@@ -297,7 +299,8 @@ impl Default for RoomConfig {
             mesh_max: 16,
             join_timeout: Duration::from_secs(12),
             suspect_timeout: Duration::from_secs(10),
-            connect_backoff: (Duration::from_secs(1), Duration::from_secs(300)),
+            connect_backoff: (Duration::from_secs(1), Duration::from_secs(60)),
+            connect_denied: Duration::from_secs(300),
             retain: Duration::from_secs(120),
             retain_bytes_max: 32 * 1024 * 1024,
             queued_bytes_max: 64 * 1024 * 1024,

@@ -155,7 +155,10 @@ impl Node {
         if self.peers.contains_key(&peer) || !self.rooms.contains_key(&room) {
             return self.connect_member(room, peer, now);
         }
-        let Content::Connect(content) = &answer.content else { return self.connect_failed(peer, now) };
+        let Content::Connect(content) = &answer.content else {
+            self.note_denial(room, peer, answer);
+            return self.connect_failed(peer, now);
+        };
         let Some(reply) = self.checked_reply(peer, answer, content) else {
             self.metrics.count(Counter::ConnectsInvalid);
             return self.connect_failed(peer, now);
@@ -180,6 +183,18 @@ impl Node {
         let pending = self.dialing.contains_key(&peer);
         if !pending && self.open_circuit(&route, room, now).is_none() {
             self.connect_failed(peer, now);
+        }
+    }
+
+    /// A home that answers for itself, and has not the member, need not be asked again before the member names it anew.
+    fn note_denial(&mut self, room: RoomId, peer: PeerId, answer: &Answer) {
+        let Some(home) = answer.route.last().map(|hop| hop.peer).filter(|home| home_id(*home) == answer.key)
+        else {
+            return;
+        };
+        let member = self.rooms.get_mut(&room).and_then(|state| state.members.get_mut(&peer));
+        if let Some(member) = member.filter(|member| member.claim.homes().contains(&home)) {
+            member.denied.insert(home);
         }
     }
 
@@ -210,6 +225,8 @@ impl Node {
             member.failed = !next_home || member.failed;
             let pause = if next_home {
                 Duration::from_millis(50)
+            } else if member.is_denied() {
+                self.config.rooms.connect_denied
             } else {
                 first.saturating_mul(1 << round.min(10)).min(most)
             };

@@ -112,6 +112,8 @@ pub(super) struct Member {
     pub(super) tries: u32,
     /// Whether all its homes were tried in vain.
     pub(super) failed: bool,
+    /// Homes of its claim that said themselves that it is not there.
+    pub(super) denied: BTreeSet<PeerId>,
 }
 
 impl Member {
@@ -125,7 +127,20 @@ impl Member {
             merged: false,
             tries: 0,
             failed: false,
+            denied: BTreeSet::new(),
         }
+    }
+
+    /// Takes a newer claim: its homes are worth asking.
+    fn renew(&mut self, claim: Claim) {
+        self.claim = claim;
+        self.failed = false;
+        self.denied.clear();
+    }
+
+    /// Whether each of its homes said that it is not there.
+    pub(super) fn is_denied(&self) -> bool {
+        self.claim.homes().iter().all(|home| self.denied.contains(home))
     }
 }
 
@@ -336,8 +351,7 @@ impl Node {
         }
         if let Some(member) = state.members.get_mut(&peer) {
             if claim.newer_than(&member.claim) {
-                member.claim = claim;
-                member.failed = false;
+                member.renew(claim);
                 if member.link.is_none() {
                     member.tries = 0;
                     self.timers.set_earlier(Timer::Connect(room, peer), now + Duration::from_millis(500));
@@ -525,7 +539,7 @@ impl Node {
         let Some(state) = self.rooms.get_mut(&room) else { return };
         let member = state.members.entry(peer.id).or_insert_with(|| Member::new(claim.clone()));
         if claim.newer_than(&member.claim) {
-            member.claim = claim;
+            member.renew(claim);
         }
         let restarted = member.present && member.instance.is_some_and(|instance| instance != peer.instance);
         let newly = !member.present || restarted;
