@@ -65,6 +65,8 @@ pub(crate) struct Trace {
     bytes: Sha256,
     decisions: Sha256,
     sink: Option<Box<dyn Write + Send>>,
+    /// One in so many nodes is written about.
+    every: u32,
     /// The first failure to write; nothing is written after it.
     failure: Option<io::Error>,
 }
@@ -77,12 +79,13 @@ impl fmt::Debug for Trace {
 
 impl Trace {
     pub(crate) fn new() -> Self {
-        Self { bytes: Sha256::new(), decisions: Sha256::new(), sink: None, failure: None }
+        Self { bytes: Sha256::new(), decisions: Sha256::new(), sink: None, every: 1, failure: None }
     }
 
-    /// Writes one JSON object a line from here on.
-    pub(crate) fn write_to(&mut self, sink: Box<dyn Write + Send>) {
+    /// Writes one JSON object a line from here on, about one in so many nodes.
+    pub(crate) fn write_to(&mut self, sink: Box<dyn Write + Send>, every: u32) {
         self.sink = Some(sink);
+        self.every = every.max(1);
     }
 
     /// Flushes what was written, and tells the first failure.
@@ -114,8 +117,9 @@ impl Trace {
         self.both(&head);
     }
 
-    fn line(&mut self, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) {
+    fn line(&mut self, node: u32, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) {
         if self.failure.is_none()
+            && node.is_multiple_of(self.every)
             && let Some(sink) = &mut self.sink
             && let Err(error) = write(sink)
         {
@@ -127,7 +131,7 @@ impl Trace {
     pub(crate) fn mark(&mut self, at: Instant, node: u32, mark: Mark, link: LinkId) {
         self.head(at, node, mark as u8);
         self.both(&link.0.to_le_bytes());
-        self.line(|sink| {
+        self.line(node, |sink| {
             let (at, kind, link) = (at.as_micros(), mark.as_str(), link.0);
             writeln!(sink, r#"{{"us":{at},"node":{node},"kind":"{kind}","link":{link}}}"#)
         });
@@ -139,7 +143,7 @@ impl Trace {
         self.both(&link.0.to_le_bytes());
         self.both(&(frame.len() as u64).to_le_bytes());
         self.bytes.update(frame);
-        self.line(|sink| {
+        self.line(node, |sink| {
             let (at, link, bytes) = (at.as_micros(), link.0, frame.len());
             writeln!(sink, r#"{{"us":{at},"node":{node},"kind":"send","link":{link},"bytes":{bytes}}}"#)
         });
@@ -158,7 +162,7 @@ impl Trace {
         } else {
             let _ = write!(Both(&mut self.bytes, &mut self.decisions), "{event:?}");
         }
-        self.line(|sink| {
+        self.line(node, |sink| {
             let text = if let Event::Message(message) = event {
                 format!(
                     "Message({:?}, {:?}, {:?}, {} bytes)",

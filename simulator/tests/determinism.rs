@@ -38,3 +38,41 @@ fn looking_on_changes_nothing() {
     let [rarely, always] = [Check::AtEnd, Check::Every].map(|check| run(9, check).report);
     assert_eq!(rarely.trace_hash, always.trace_hash);
 }
+
+#[test]
+fn a_sampled_trace_has_only_its_nodes_and_changes_nothing() {
+    use std::io::{self, Write};
+    use std::sync::{Arc, Mutex};
+
+    #[derive(Clone, Default)]
+    struct Shared(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Shared {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().expect("nobody panicked").write(bytes)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    let hash = |sink: Option<Shared>| {
+        let mut scenario = Scenario::new(4, 6, 2, 3);
+        scenario.duration = Duration::from_secs(120);
+        let trace = sink.map(|sink| Box::new(sink) as Box<dyn Write + Send>);
+        scenario.run(RunOptions { trace, trace_every: 5, ..RunOptions::default() }, |_| {}).report.trace_hash
+    };
+    let written = Shared::default();
+    assert_eq!(hash(Some(written.clone())), hash(None));
+    let text = written.0.lock().expect("nobody panicked").clone();
+    let nodes = String::from_utf8(text)
+        .expect("it is text")
+        .lines()
+        .map(|line| {
+            let value: serde_json::Value = serde_json::from_str(line).expect("each line is JSON");
+            value["node"].as_u64().expect("each line is about a node")
+        })
+        .collect::<std::collections::BTreeSet<u64>>();
+    assert_eq!(nodes.into_iter().collect::<Vec<u64>>(), [0, 5]);
+}

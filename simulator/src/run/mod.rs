@@ -50,13 +50,15 @@ const WALKS: usize = 20;
 pub struct RunOptions {
     /// Where everything that happens goes, one JSON object a line.
     pub trace: Option<Box<dyn Write + Send>>,
+    /// The trace is about every node with an index divisible by this.
+    pub trace_every: u32,
     /// When the nodes' invariants are checked.
     pub check: Check,
 }
 
 impl Default for RunOptions {
     fn default() -> Self {
-        Self { trace: None, check: Check::Sampled(1000) }
+        Self { trace: None, trace_every: 1, check: Check::Sampled(1000) }
     }
 }
 
@@ -238,7 +240,7 @@ impl<'a> Run<'a> {
         let seed = scenario.seed;
         let mut sim = Simulation::new(scenario.simulation_config(options.check));
         if let Some(trace) = options.trace {
-            sim.write_trace(trace);
+            sim.write_trace(trace, options.trace_every);
         }
         let bounds = plan::Bounds::of(&sim.config().client);
         let rooms_of = plan::memberships(scenario, bounds);

@@ -714,9 +714,10 @@ impl Simulation {
         self.trace.decision_hash()
     }
 
-    /// Writes everything that happens from here on, one JSON object a line.
-    pub fn write_trace(&mut self, sink: Box<dyn Write + Send>) {
-        self.trace.write_to(sink);
+    /// Writes everything that happens from here on to every `every`-th node, by its index, one JSON object a line. It
+    /// changes neither what happens nor the hashes.
+    pub fn write_trace(&mut self, sink: Box<dyn Write + Send>, every: u32) {
+        self.trace.write_to(sink, every);
     }
 
     /// Flushes the trace.

@@ -50,6 +50,9 @@ pub(crate) struct Run {
     /// Writes all that happens as JSON lines. Large.
     #[arg(long, value_name = "FILE")]
     trace: Option<String>,
+    /// The trace is about one in so many nodes.
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    trace_every: u32,
     /// Finds by strangers per second [default: 50].
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(0..=1_000_000))]
     finds: Option<u32>,
@@ -133,6 +136,7 @@ impl Run {
         let mut options = RunOptions::default();
         if let Some(path) = &self.trace {
             let file = File::create(path).map_err(|error| format!("--trace {path}: {error}"))?;
+            options.trace_every = self.trace_every;
             options.trace = Some(Box::new(BufWriter::with_capacity(1 << 20, file)));
         }
         options.check = match self.check {
