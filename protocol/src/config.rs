@@ -110,6 +110,8 @@ pub struct RoutingConfig {
     pub self_lookup: Duration,
     /// Period of the self-lookup while younger than `young`.
     pub self_lookup_young: Duration,
+    /// Period at which a client that has all its homes looks for nearer ones.
+    pub homes_lookup: Duration,
     /// Age up to which a node is young.
     pub young: Duration,
     /// Age at which a node is ready in any case.
@@ -260,6 +262,7 @@ impl Default for RoutingConfig {
             homes: 3,
             self_lookup: Duration::from_secs(60),
             self_lookup_young: Duration::from_secs(10),
+            homes_lookup: Duration::from_secs(300),
             young: Duration::from_secs(60),
             ready_after: Duration::from_secs(15),
             hops_max: 16,
@@ -294,7 +297,7 @@ impl Default for RoomConfig {
             mesh_max: 16,
             join_timeout: Duration::from_secs(12),
             suspect_timeout: Duration::from_secs(10),
-            connect_backoff: (Duration::from_secs(1), Duration::from_secs(30)),
+            connect_backoff: (Duration::from_secs(1), Duration::from_secs(300)),
             retain: Duration::from_secs(120),
             retain_bytes_max: 32 * 1024 * 1024,
             queued_bytes_max: 64 * 1024 * 1024,

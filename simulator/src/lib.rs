@@ -50,6 +50,7 @@ pub use report::{
 pub use rng::{Rng, seed_bytes, zipf};
 pub use run::{Outcome, Progress, RunOptions};
 pub use scenario::{Expectations, Scenario, ScenarioError};
+pub use trace::TraceSample;
 pub use world::{
     Check, Condition, Crash, NodeEvent, NodeIndex, RawLink, RawState, Sent, Simulation, SimulationConfig,
     Step, Violation, Violations,

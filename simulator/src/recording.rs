@@ -53,7 +53,7 @@ impl Default for Recording {
             interval_s: 1,
             series: Vec::new(),
             hops: Histogram::new(1.0, 64),
-            latency_ms: Histogram::new(10.0, 1000),
+            latency_ms: Histogram::new(1.0, 10_000),
             links_service: Histogram::new(1.0, 256),
             links_served: Histogram::new(1.0, 1024),
             links_client: Histogram::new(1.0, 256),

@@ -6,9 +6,12 @@
 
 use std::fmt::{self, Write as _};
 use std::io::{self, Write};
+use std::str::FromStr;
 
 use sha2::{Digest as _, Sha256};
 use unamed_protocol::{Event, Instant, LinkId, hex};
+
+use crate::rng::mix;
 
 /// What is traced of the engine's own doing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,13 +63,57 @@ impl fmt::Write for Both<'_> {
     }
 }
 
+/// Of which nodes a trace is written. The choice is a function of the node's number alone, so that traces of different
+/// runs, and of different sizes, show the same nodes.
+///
+/// Digests cover everything that happens, whatever is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TraceSample {
+    take: u32,
+    of: u32,
+}
+
+impl TraceSample {
+    /// All nodes.
+    pub const ALL: Self = Self { take: 1, of: 1 };
+
+    /// About `take` in `of` nodes. `None` unless `1 <= take <= of`.
+    #[must_use]
+    pub const fn new(take: u32, of: u32) -> Option<Self> {
+        if take >= 1 && take <= of { Some(Self { take, of }) } else { None }
+    }
+
+    /// Whether what happens at this node is written.
+    #[must_use]
+    pub const fn contains(self, node: u32) -> bool {
+        mix(node as u64 + 1) % (self.of as u64) < self.take as u64
+    }
+}
+
+impl Default for TraceSample {
+    fn default() -> Self {
+        Self::ALL
+    }
+}
+
+impl FromStr for TraceSample {
+    type Err = &'static str;
+
+    /// Reads a share such as `1/100`.
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let error = "expected a share such as 1/100";
+        let (take, of) = text.split_once('/').ok_or(error)?;
+        let number = |text: &str| text.parse().map_err(|_| error);
+        Self::new(number(take)?, number(of)?).ok_or("the share is not above 0 and at most 1")
+    }
+}
+
 /// Where a run is recorded.
 pub(crate) struct Trace {
     bytes: Sha256,
     decisions: Sha256,
     sink: Option<Box<dyn Write + Send>>,
-    /// One in so many nodes is written about.
-    every: u32,
+    sample: TraceSample,
     /// The first failure to write; nothing is written after it.
     failure: Option<io::Error>,
 }
@@ -79,13 +126,19 @@ impl fmt::Debug for Trace {
 
 impl Trace {
     pub(crate) fn new() -> Self {
-        Self { bytes: Sha256::new(), decisions: Sha256::new(), sink: None, every: 1, failure: None }
+        Self {
+            bytes: Sha256::new(),
+            decisions: Sha256::new(),
+            sink: None,
+            sample: TraceSample::ALL,
+            failure: None,
+        }
     }
 
-    /// Writes one JSON object a line from here on, about one in so many nodes.
-    pub(crate) fn write_to(&mut self, sink: Box<dyn Write + Send>, every: u32) {
+    /// Writes one JSON object a line from here on, of the nodes in the sample.
+    pub(crate) fn write_to(&mut self, sink: Box<dyn Write + Send>, sample: TraceSample) {
         self.sink = Some(sink);
-        self.every = every.max(1);
+        self.sample = sample;
     }
 
     /// Flushes what was written, and tells the first failure.
@@ -119,7 +172,7 @@ impl Trace {
 
     fn line(&mut self, node: u32, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) {
         if self.failure.is_none()
-            && node.is_multiple_of(self.every)
+            && self.sample.contains(node)
             && let Some(sink) = &mut self.sink
             && let Err(error) = write(sink)
         {
@@ -177,5 +230,35 @@ impl Trace {
             let text = serde_json::Value::from(text);
             writeln!(sink, r#"{{"us":{},"node":{node},"kind":"event","event":{text}}}"#, at.as_micros())
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sample_is_near_its_share_and_grows_with_it() {
+        let count = |take| {
+            let sample = TraceSample::new(take, 100).expect("a share");
+            (0..100_000).filter(|&node| sample.contains(node)).collect::<std::collections::BTreeSet<u32>>()
+        };
+        let (one, ten) = (count(1), count(10));
+        assert!(
+            one.len().abs_diff(1000) < 100 && ten.len().abs_diff(10_000) < 300,
+            "{} {}",
+            one.len(),
+            ten.len()
+        );
+        assert!(one.is_subset(&ten));
+        assert_eq!(count(100).len(), 100_000);
+    }
+
+    #[test]
+    fn shares_are_read() {
+        assert_eq!("1/100".parse(), Ok(TraceSample { take: 1, of: 100 }));
+        for text in ["", "1", "0/5", "2/1", "1/x", "-1/5", "1/0"] {
+            assert!(text.parse::<TraceSample>().is_err(), "{text}");
+        }
     }
 }

@@ -241,6 +241,7 @@ fn room<W: Words + ?Sized>(words: &mut W, from: &mut Source<'_>) -> Message {
         2 => Message::RoomRefused(RoomRefused { room: words.room(from), full: from.flag() }),
         3 => Message::RoomClaims(RoomClaims {
             room: words.room(from),
+            joined_s: 600,
             claims: many(from, |from| words.claim(from)),
         }),
         4 => Message::RoomLeave(RoomLeave { room: words.room(from) }),

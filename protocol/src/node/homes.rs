@@ -39,7 +39,10 @@ impl Node {
             return;
         }
         self.homes_asked = Some(now);
-        let period = self.random.jittered(self.config.routing.self_lookup);
+        let routing = &self.config.routing;
+        let settled = self.homes.len() >= routing.homes;
+        let period = if settled { routing.homes_lookup } else { routing.self_lookup };
+        let period = self.random.jittered(period);
         self.timers.set(Timer::SelfLookup, now + period);
         let location = self.location();
         self.request(

@@ -353,7 +353,7 @@ impl Node {
         if self.is_service() {
             if self.table.links().len() > 0 {
                 self.self_lookup(None, now);
-                self.refresh_bucket(now);
+                self.refresh_buckets(1, now);
             }
             let routing = &self.config.routing;
             let young = now.since(self.born) < routing.young;
@@ -363,11 +363,16 @@ impl Node {
         }
     }
 
-    /// Looks up a random key in the next bucket that lacks links.
-    pub(super) fn refresh_bucket(&mut self, now: Instant) {
+    /// Looks up a random key in each of `most` buckets that lack links, drawn if there are more.
+    pub(super) fn refresh_buckets(&mut self, most: usize, now: Instant) {
         let mut random = [0; 32];
         self.random.choices.fill_bytes(&mut random);
-        for index in self.table.buckets_to_refresh(now) {
+        let mut lacking = self.table.buckets_to_refresh(now);
+        while lacking.len() > most {
+            let draw = self.random.choices.next_u32() as usize;
+            lacking.swap_remove(draw.checked_rem(lacking.len()).unwrap_or(0));
+        }
+        for index in lacking {
             let key = random_in_bucket(&self.location(), index, random);
             self.request(Task::BucketRefresh, Purpose::Nearest, key, None, Bytes::new(), None, now);
         }

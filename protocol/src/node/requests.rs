@@ -9,6 +9,7 @@ use super::Node;
 use super::api::Hop;
 use super::clock::Timer;
 use super::metrics::Counter;
+use crate::routing::key::home_id;
 use crate::wire::message::{Connect, ConnectAnswer, FindAnswer, NearestAnswer, PublishAnswer, Purpose};
 use crate::wire::{EXCLUDE_MAX, PeerIds, Reply, Routed, decode_body};
 use crate::{Duration, Instant, PeerId, RequestId, RoomId};
@@ -160,7 +161,14 @@ impl Node {
         let Some(request) = self.requests.get_mut(&id) else { return };
         self.hops.remove(&(id, request.attempt));
         self.timers.clear(Timer::Hop(id, request.attempt));
-        if usize::from(request.attempt) >= self.config.routing.retry_backoff.len() {
+        // Whom a home and its neighbours do not know, they know no better a second later: the member's other homes do.
+        let most = match request.purpose {
+            Purpose::Connect => 1,
+            Purpose::Find | Purpose::Publish | Purpose::Nearest | Purpose::Notify | Purpose::Withdraw => {
+                self.config.routing.retry_backoff.len()
+            }
+        };
+        if usize::from(request.attempt) >= most {
             let route = core::mem::take(&mut request.last_route);
             return self.end_request(id, route, Content::Failed, now);
         }
@@ -234,6 +242,11 @@ impl Node {
         let me = self.me;
         let Some(request) = self.requests.get_mut(&id) else { return };
         request.last_route = route;
+        if request.purpose == Purpose::Connect && terminal.is_some_and(|peer| home_id(peer) == request.key) {
+            // The home itself says so.
+            let route = core::mem::take(&mut request.last_route);
+            return self.end_request(id, route, Content::Failed, now);
+        }
         if let Some(terminal) = terminal.filter(|peer| *peer != me)
             && request.exclude.len() < EXCLUDE_MAX
             && !request.exclude.contains(&terminal)
@@ -280,7 +293,7 @@ impl Node {
                 let from = answer.route.last().map(|hop| hop.peer);
                 self.learned_nearest(&nearest.homes, from, now);
                 if !core::mem::replace(&mut self.looked_up, true) {
-                    self.refresh_bucket(now);
+                    self.refresh_buckets(usize::MAX, now);
                 }
                 if let Some(first) = answer.route.get(1) {
                     self.healed_through(first.peer, now);

@@ -33,6 +33,8 @@ pub(super) struct Room {
     pub(super) public: [u8; 32],
     /// Whether `RoomJoined` was emitted.
     pub(super) joined: bool,
+    /// When the room was joined.
+    asked: Instant,
     /// The own claim.
     pub(super) claim: Option<Claim>,
     /// Whether a publish was answered since the join.
@@ -57,16 +59,29 @@ impl Room {
         self.full.len() > self.members.iter().filter(took).count()
     }
 
-    /// Whether a list of members from `peer` is that of another part of the room: it was linked just now, long after this
-    /// node joined and found others.
-    fn may_merge_with(&self, peer: PeerId, now: Instant) -> bool {
-        let recently = |at: Option<Instant>| at.is_some_and(|at| now.since(at) < PARTS_MEET);
-        let new = self.members.get(&peer).is_some_and(|member| recently(member.present_since));
-        let others = self
-            .members
-            .iter()
-            .any(|(other, member)| *other != peer && member.present && !recently(member.present_since));
-        self.joined && new && others
+    fn joined_s(&self, now: Instant) -> u32 {
+        u32::try_from(now.since(self.asked).as_secs()).unwrap_or(u32::MAX)
+    }
+
+    /// The members of another part of the room, by the list of `peer`, which was linked just now: it names some whom this
+    /// node has not seen for long either, while it has seen others for long. Each is named once.
+    fn merged_with(&mut self, peer: PeerId, listed: &[PeerId], now: Instant) -> Vec<PeerId> {
+        let long = |member: &Member| member.present_since.is_some_and(|at| now.since(at) >= PARTS_MEET);
+        let old = self.members.values().any(|member| member.present && long(member));
+        let new = self.members.get(&peer).is_some_and(|member| !long(member));
+        let strange =
+            |other: &&PeerId| **other != peer && self.members.get(*other).is_some_and(|member| !long(member));
+        if !self.joined || !old || !new || !listed.iter().any(|other| strange(&other)) {
+            return Vec::new();
+        }
+        let mut met: Vec<PeerId> = listed.iter().filter(strange).copied().chain([peer]).collect();
+        met.sort_unstable();
+        met.dedup();
+        met.retain(|other| {
+            let member = self.members.get_mut(other);
+            member.is_some_and(|member| !core::mem::replace(&mut member.merged, true))
+        });
+        met
     }
 
     /// Takes a former member's claims up to `void` for void.
@@ -91,6 +106,8 @@ pub(super) struct Member {
     pub(super) present: bool,
     /// Since when.
     pub(super) present_since: Option<Instant>,
+    /// Whether it was told as a member of another part of the room.
+    merged: bool,
     /// Attempts to link it since it was linked last.
     pub(super) tries: u32,
     /// Whether all its homes were tried in vain.
@@ -105,6 +122,7 @@ impl Member {
             instance: None,
             present: false,
             present_since: None,
+            merged: false,
             tries: 0,
             failed: false,
         }
@@ -129,6 +147,7 @@ impl Node {
             key: key.clone(),
             public,
             joined: false,
+            asked: now,
             claim: None,
             published: false,
             publishing: false,
@@ -219,8 +238,20 @@ impl Node {
         let known = state.members.values().map(|member| member.claim.digest());
         let payload =
             encode_body(&Publish { claim: claim.bytes().clone(), known: Bounded::truncated(known) });
+        let rehomed = state.claim.as_ref().is_some_and(|old| old.homes() != claim.homes());
+        let news = RoomClaims {
+            room,
+            joined_s: state.joined_s(now),
+            claims: Bounded::truncated([claim.bytes().clone()]),
+        };
         state.claim = Some(claim);
         state.publishing = true;
+        if rehomed {
+            let links: Vec<LinkId> = state.members.values().filter_map(|member| member.link).collect();
+            for link in links {
+                self.send(link, &Message::RoomClaims(news.clone()), now);
+            }
+        }
         self.request(Task::Publish { room }, Purpose::Publish, room, None, Bytes::from(payload), None, now);
     }
 
@@ -531,27 +562,26 @@ impl Node {
         let all: Vec<Bytes> = state.members.values().map(|member| member.claim.bytes().clone()).collect();
         let links: Vec<(PeerId, LinkId)> =
             state.members.iter().filter_map(|(peer, member)| member.link.map(|link| (*peer, link))).collect();
+        let joined_s = state.joined_s(now);
         for (peer, link) in links {
             let claims = if fresh.contains(&peer) { &all } else { &news };
             let claims = Bounded::truncated(claims.iter().cloned());
-            self.send(link, &Message::RoomClaims(RoomClaims { room, claims }), now);
+            self.send(link, &Message::RoomClaims(RoomClaims { room, joined_s, claims }), now);
         }
     }
 
     pub(super) fn handle_room_claims(&mut self, id: LinkId, claims: &RoomClaims, now: Instant) {
         let Some(from) = self.member_on(id, claims.room) else { return };
-        let before: BTreeSet<PeerId> = self.known_members(claims.room);
         self.learn_claims(&claims.claims, now);
-        let met = self.rooms.get(&claims.room).is_some_and(|state| state.may_merge_with(from, now));
-        let others: Vec<PeerId> = self.known_members(claims.room).difference(&before).copied().collect();
-        if met && !others.is_empty() {
+        let listed = claims.claims.iter().filter_map(|claim| Claim::decode(claim).ok());
+        let listed: Vec<PeerId> = listed.map(|claim| claim.peer()).collect();
+        let Some(state) = self.rooms.get_mut(&claims.room) else { return };
+        let settled = u64::from(claims.joined_s) >= PARTS_MEET.as_secs();
+        let members = if settled { state.merged_with(from, &listed, now) } else { Vec::new() };
+        if !members.is_empty() {
             self.metrics.count(Counter::RoomsMerged);
-            self.emit(Event::RoomMerged { room: claims.room, members: others });
+            self.emit(Event::RoomMerged { room: claims.room, members });
         }
-    }
-
-    fn known_members(&self, room: RoomId) -> BTreeSet<PeerId> {
-        self.rooms.get(&room).map(|state| state.members.keys().copied().collect()).unwrap_or_default()
     }
 
     /// The member of a room that proved itself on this link.

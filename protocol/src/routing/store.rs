@@ -99,9 +99,9 @@ pub struct Tombstone {
 pub enum Put {
     /// The peer had no claim here.
     New,
-    /// The peer's claim is newer and names other homes.
+    /// The peer's claim is newer, and fewer than half of the homes are left by which others were told to reach it.
     Rehomed,
-    /// The peer's claim is newer and names the same homes.
+    /// The peer's claim is newer, and whoever knows the earlier one still reaches the peer.
     Renewed,
     /// This very claim is held already.
     Same,
@@ -170,6 +170,8 @@ enum Kind {
 #[derive(Clone, Debug)]
 struct Claim {
     homes: Vec<PeerId>,
+    /// The homes by which others were told to reach the peer.
+    told_homes: Vec<PeerId>,
     /// Since when the peer has held a claim here without a break.
     first_held: Instant,
     /// When it was made, but not later than it arrived.
@@ -219,8 +221,10 @@ fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
-fn same_homes(a: &[PeerId], b: &[PeerId]) -> bool {
-    a.iter().all(|peer| b.contains(peer)) && b.iter().all(|peer| a.contains(peer))
+/// Whether at least half of the homes that were told are among the present ones, or there were none to tell.
+fn mostly_left(told: &[PeerId], now: &[PeerId]) -> bool {
+    let left = told.iter().filter(|peer| now.contains(peer)).count();
+    left.saturating_mul(2) >= told.len()
 }
 
 impl Store {
@@ -246,6 +250,7 @@ impl Store {
         self.expire(now);
         let mut put = Put::New;
         let mut first_held = now;
+        let mut told_homes = item.homes.clone();
         if let Some(held) = self.entry(slot, item.peer) {
             match &held.kind {
                 Kind::Tombstone if item.sequence <= held.sequence => {
@@ -258,12 +263,17 @@ impl Store {
                 Kind::Claim(_) if item.sequence <= held.sequence => return Put::Old(held.bytes.clone()),
                 Kind::Claim(claim) => {
                     first_held = claim.first_held;
-                    put = if same_homes(&claim.homes, &item.homes) { Put::Renewed } else { Put::Rehomed };
+                    put = Put::Rehomed;
+                    if mostly_left(&claim.told_homes, &item.homes) {
+                        put = Put::Renewed;
+                        told_homes.clone_from(&claim.told_homes);
+                    }
                 }
             }
         }
         let claim = Claim {
             homes: item.homes,
+            told_homes,
             first_held,
             fresh_ms: item.issued_ms.min(unix_ms),
             draw: self.draw(&[&item.room.0, &item.peer.0]),

@@ -409,6 +409,8 @@ pub struct RoomRefused {
 pub struct RoomClaims {
     /// The room.
     pub room: RoomId,
+    /// How long ago the sender joined the room, seconds: tells a part of the room that was unknown from newcomers.
+    pub joined_s: u32,
     /// Opaque claims.
     pub claims: Bounded<Bytes, 32>,
 }

@@ -32,17 +32,18 @@ use read::Row;
 use stats::Proportion;
 
 /// Rates: name, successes, trials.
-const RATES: [(&str, &str, &str); 6] = [
+const RATES: [(&str, &str, &str); 7] = [
     ("finds.success_rate", "finds.succeeded", "finds.eligible"),
     ("finds.first_attempt_rate", "finds.succeeded_at_once", "finds.eligible"),
     ("finds_in_faults.success_rate", "finds_in_faults.succeeded", "finds_in_faults.eligible"),
     ("messages.delivery_rate", "messages.delivered", "messages.expected"),
     ("messages.duplicate_rate", "messages.duplicates", "messages.expected"),
+    ("pairs.met_rate", "pairs.met", "pairs.started"),
     ("rooms_split_rate", "rooms_split", "rooms"),
 ];
 
 /// What the scenario or the machine decides, and what the rates are made of.
-const LEFT_OUT: [&str; 18] = [
+const LEFT_OUT: [&str; 20] = [
     "seed",
     "wall_s",
     "events_per_s",
@@ -57,6 +58,8 @@ const LEFT_OUT: [&str; 18] = [
     "finds.succeeded_at_once",
     "finds_in_faults.eligible",
     "finds_in_faults.succeeded",
+    "pairs.met",
+    "pairs.started",
     "messages.expected",
     "messages.delivered",
     "messages.duplicates",

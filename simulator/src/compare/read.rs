@@ -1,6 +1,6 @@
 //! Reading what is compared.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -81,7 +81,18 @@ pub(crate) fn side(path: &Path) -> Result<Vec<Row>, CompareError> {
     if rows.is_empty() {
         return Err(bad(path, None, "there is no run in it"));
     }
-    Ok(rows)
+    Ok(distinct(rows))
+}
+
+/// A run counts once, though two tables of a folder (one of them a shard's) may both have it.
+fn distinct(rows: Vec<Row>) -> Vec<Row> {
+    let mut seen = BTreeSet::new();
+    let mut is_new = |row: &Row| {
+        let of = |name: &str| row.figures.get(name).map(Value::to_string);
+        let trace = of("trace_hash");
+        trace.is_none() || seen.insert((row.group.clone(), of("seed"), trace))
+    };
+    rows.into_iter().filter(|row| is_new(row)).collect()
 }
 
 fn file(path: &Path) -> Result<Vec<Row>, CompareError> {

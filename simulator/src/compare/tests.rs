@@ -123,3 +123,10 @@ fn bad_files_are_named_with_the_field() {
     fs::write(&table, "seed,a\n1\n").expect("it writes");
     assert!(compare(&table, good.path(), Options::default()).is_err());
 }
+
+#[test]
+fn a_run_in_two_files_counts_once() {
+    let run = report(1, 9_990, 2.0);
+    let comparison = between(&[run.clone(), run.clone(), report(2, 9_990, 2.0)], &[run]);
+    assert_eq!(comparison.groups[0].runs, (2, 1));
+}

@@ -46,18 +46,22 @@ impl Frame {
 
     /// The line and the labels of the x axis, its name under it.
     pub(crate) fn x_axis(&self, paint: &mut dyn Paint, name: &str) {
+        self.x_axis_from(paint, name, 0.0);
+    }
+
+    /// The same for whole numbers.
+    pub(crate) fn x_axis_whole(&self, paint: &mut dyn Paint, name: &str) {
+        self.x_axis_from(paint, name, 1.0);
+    }
+
+    fn x_axis_from(&self, paint: &mut dyn Paint, name: &str, least_step: f64) {
         let wanted = ((self.right - self.left) / 80.0) as usize;
-        let step = step(self.x.1 - self.x.0, wanted.max(2));
+        let step = step(self.x.1 - self.x.0, wanted.max(2)).max(least_step);
         for tick in ticks(self.x, step) {
             let (x, y) = self.at(tick, self.y.0);
             paint.line(&[(x, y), (x, y + 4.0)], 1.0, Ink::FAINT);
             paint.text(&number(tick, step), (x, y + 15.0), Letters::LABEL.align(Align::Centre));
         }
-        self.x_line(paint, name);
-    }
-
-    /// The line of the x axis and its name.
-    pub(crate) fn x_line(&self, paint: &mut dyn Paint, name: &str) {
         paint.line(&[(self.left, self.bottom), (self.right, self.bottom)], 1.0, Ink::FAINT);
         let middle = f64::midpoint(self.left, self.right);
         paint.text(name, (middle, self.bottom + 35.0), Letters::LABEL.align(Align::Centre));

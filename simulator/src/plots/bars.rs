@@ -9,11 +9,12 @@ use crate::recording::{Bucket, ByKind, Histogram, Recording};
 /// Bars of a histogram at most.
 const BARS_MAX: usize = 60;
 
-/// The bins of a histogram up to the one that holds all but one in a thousand samples, neighbours merged into bins of a
-/// round width: that width, the counts, and how many samples lie beyond.
+/// The bins of a histogram, if they are many up to the one beyond which lies one sample in a thousand, neighbours merged
+/// into bins of a round width: that width, the counts, and how many samples lie beyond.
 fn rebinned(histogram: &Histogram) -> (f64, Vec<u64>, u64) {
+    let used = histogram.counts.len();
     let end = histogram.percentile(99.9).unwrap_or(0.0);
-    let shown = ((end / histogram.width) as usize + 1).min(histogram.counts.len());
+    let shown = if used <= BARS_MAX { used } else { ((end / histogram.width) as usize + 1).min(used) };
     let mut together = 1;
     for factor in [2, 5, 10, 20, 50, 100, 200, 500, 1000] {
         if shown.div_ceil(together) <= BARS_MAX {
@@ -58,7 +59,11 @@ fn histogram(paint: &mut dyn Paint, counted: &Counted<'_>, (left, right): (f64, 
         let gap = if x1 - x0 > 4.0 { 1.0 } else { 0.0 };
         paint.rect((x0 + gap, y0), (x1 - gap, y1), counted.ink);
     }
-    frame.x_axis(paint, counted.unit);
+    if counted.whole {
+        frame.x_axis_whole(paint, counted.unit);
+    } else {
+        frame.x_axis(paint, counted.unit);
+    }
     Some(frame)
 }
 
@@ -213,7 +218,7 @@ pub(crate) fn buckets(paint: &mut dyn Paint, recording: &Recording) {
         let (x1, y1) = frame.at(index as f64 + 0.5, 0.0);
         paint.rect((x0 + 1.5, y0), (x1 - 1.5, y1), Ink::BLUE);
     }
-    frame.x_axis(paint, "k-bucket");
+    frame.x_axis_whole(paint, "k-bucket");
 }
 
 #[cfg(test)]

@@ -29,6 +29,7 @@ use crate::recording::{Gauges, Recording};
 use crate::report::{BootstrapFigures, RecoveryFigures, Report};
 use crate::rng::{Rng, seed_bytes, zipf};
 use crate::scenario::{ChurnMode, Detection, FaultKind, Scenario};
+use crate::trace::TraceSample;
 use crate::world::{Check, Condition, NodeIndex, Simulation, SimulationConfig, Step, Violation};
 
 mod action;
@@ -50,15 +51,15 @@ const WALKS: usize = 20;
 pub struct RunOptions {
     /// Where everything that happens goes, one JSON object a line.
     pub trace: Option<Box<dyn Write + Send>>,
-    /// The trace is about every node with an index divisible by this.
-    pub trace_every: u32,
+    /// Of which nodes.
+    pub trace_sample: TraceSample,
     /// When the nodes' invariants are checked.
     pub check: Check,
 }
 
 impl Default for RunOptions {
     fn default() -> Self {
-        Self { trace: None, trace_every: 1, check: Check::Sampled(1000) }
+        Self { trace: None, trace_sample: TraceSample::ALL, check: Check::Sampled(1000) }
     }
 }
 
@@ -240,7 +241,7 @@ impl<'a> Run<'a> {
         let seed = scenario.seed;
         let mut sim = Simulation::new(scenario.simulation_config(options.check));
         if let Some(trace) = options.trace {
-            sim.write_trace(trace, options.trace_every);
+            sim.write_trace(trace, options.trace_sample);
         }
         let bounds = plan::Bounds::of(&sim.config().client);
         let rooms_of = plan::memberships(scenario, bounds);

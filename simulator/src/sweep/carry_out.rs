@@ -12,6 +12,7 @@ use serde_json::Value;
 use super::rows::{Key, Rows};
 use super::{Point, Sweep, SweepError, file_error, parse};
 use crate::flat::{cell, flatten};
+use crate::{RunOptions, Scenario};
 
 /// What runs a scenario; [`carry_out`] calls it from several threads.
 pub trait Runner: Sync {
@@ -27,6 +28,22 @@ pub trait Runner: Sync {
     /// # Errors
     /// Why it could not be run.
     fn run(&self, scenario: &str) -> Result<Value, String>;
+}
+
+/// Runs scenarios as `unamed-sim run` does.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Scenarios;
+
+impl Runner for Scenarios {
+    fn check(&self, scenario: &str) -> Result<(), String> {
+        Scenario::parse(scenario).map(drop).map_err(|error| error.to_string())
+    }
+
+    fn run(&self, scenario: &str) -> Result<Value, String> {
+        let scenario = Scenario::parse(scenario).map_err(|error| error.to_string())?;
+        let report = scenario.run(RunOptions::default(), |_| {}).report;
+        serde_json::to_value(report).map_err(|error| error.to_string())
+    }
 }
 
 /// How a sweep is carried out.
@@ -47,7 +64,7 @@ pub struct Progress {
     pub done: usize,
     /// Those of them in which something did not hold.
     pub failing: usize,
-    /// The run that just ended.
+    /// The run that just ended; empty before the first.
     pub last: String,
 }
 
@@ -72,7 +89,7 @@ struct Shared {
     error: Option<SweepError>,
 }
 
-/// Carries out what has no row so far. `watch` hears of each run that ends.
+/// Carries out what has no row so far. `watch` hears of the beginning and of each run that ends.
 ///
 /// # Errors
 /// See [`SweepError`]. Every point of the grid is checked before the first run.
@@ -103,6 +120,7 @@ pub fn carry_out(
     }
     summary.skipped = mine.len() - open.len();
     let done = summary.skipped;
+    watch(&Progress { total: mine.len(), done, failing: summary.failing.len(), last: String::new() });
     let shared = Mutex::new(Shared { rows, summary, done, error: None });
     let next = AtomicUsize::new(0);
     thread::scope(|scope| {

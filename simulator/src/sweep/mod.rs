@@ -29,7 +29,7 @@ mod rows;
 #[cfg(test)]
 mod tests;
 
-pub use carry_out::{Progress, Runner, Summary, SweepOptions, carry_out};
+pub use carry_out::{Progress, Runner, Scenarios, Summary, SweepOptions, carry_out};
 
 /// Runs of a sweep at most.
 pub const RUNS_MAX: usize = 1_000_000;

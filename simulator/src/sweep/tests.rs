@@ -212,3 +212,19 @@ fn a_foreign_table_is_left_alone() {
     let error = carry(dir.path(), options(1), &Arithmetic::default()).expect_err("a folder");
     assert!(error.to_string().contains("runs.csv"), "{error}");
 }
+
+#[test]
+fn the_sweeps_of_the_tree_can_be_run() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("sweeps");
+    let mut found = 0;
+    for entry in fs::read_dir(folder).expect("the folder") {
+        let path = entry.expect("an entry").path();
+        let sweep = Sweep::read(&path).unwrap_or_else(|error| panic!("{error}"));
+        for index in 0..sweep.len() {
+            let point = sweep.point(index).expect("a point");
+            Scenarios.check(&point.scenario).unwrap_or_else(|error| panic!("{}: {error}", point.name()));
+        }
+        found += 1;
+    }
+    assert!(found >= 2);
+}

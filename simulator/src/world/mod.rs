@@ -39,7 +39,7 @@ use unamed_protocol::{
 use crate::network::{Clog, Cut, Cuts, Nat, NetworkConfig};
 use crate::queue::EventQueue;
 use crate::rng::{Rng, seed_bytes};
-use crate::trace::{Mark, Trace};
+use crate::trace::{Mark, Trace, TraceSample};
 
 mod carrier;
 mod passage;
@@ -714,10 +714,10 @@ impl Simulation {
         self.trace.decision_hash()
     }
 
-    /// Writes everything that happens from here on to every `every`-th node, by its index, one JSON object a line. It
-    /// changes neither what happens nor the hashes.
-    pub fn write_trace(&mut self, sink: Box<dyn Write + Send>, every: u32) {
-        self.trace.write_to(sink, every);
+    /// Writes what happens from here on at the nodes of the sample, one JSON object a line; `docs/simulation.md` has the
+    /// format.
+    pub fn write_trace(&mut self, sink: Box<dyn Write + Send>, sample: TraceSample) {
+        self.trace.write_to(sink, sample);
     }
 
     /// Flushes the trace.

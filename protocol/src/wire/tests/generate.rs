@@ -170,7 +170,9 @@ pub(super) fn message() -> impl Strategy<Value = Message> {
         room_proof().prop_map(Message::RoomProof),
         (some_room(), any::<bool>())
             .prop_map(|(room, full)| Message::RoomRefused(RoomRefused { room, full })),
-        (some_room(), blobs()).prop_map(|(room, claims)| Message::RoomClaims(RoomClaims { room, claims })),
+        (some_room(), any::<u32>(), blobs()).prop_map(|(room, joined_s, claims)| {
+            Message::RoomClaims(RoomClaims { room, joined_s, claims })
+        }),
         some_room().prop_map(|room| Message::RoomLeave(RoomLeave { room })),
         room_message().prop_map(Message::RoomMessage),
         (some_room(), message_ids())

@@ -176,7 +176,7 @@ fn rooms() -> Vec<(u8, Vector)> {
         ),
         message("room-refused", "room 51, full", Message::RoomRefused(RoomRefused { room, full: true })),
         message("room-claims", "room 51, claims [aa bb]", {
-            Message::RoomClaims(RoomClaims { room, claims: list(vec![bytes(&[0xaa, 0xbb])]) })
+            Message::RoomClaims(RoomClaims { room, joined_s: 600, claims: list(vec![bytes(&[0xaa, 0xbb])]) })
         }),
         message("room-leave", "room 51", Message::RoomLeave(RoomLeave { room })),
         message("message", "header [01 02], no signature, body \"hello\"", {

@@ -6,6 +6,7 @@ use clap::{Parser, Subcommand};
 
 mod compare;
 mod run;
+mod sweep;
 
 /// Simulates networks of rooms: many nodes in one process, in virtual time, the same for the same seed.
 #[derive(Debug, Parser)]
@@ -19,6 +20,8 @@ struct Arguments {
 enum Command {
     /// Runs a scenario and judges it: exit code 1 if something that must hold does not.
     Run(Box<run::Run>),
+    /// Runs a grid of scenarios with several seeds into a table: exit code 1 if something did not hold in a run.
+    Sweep(sweep::Sweep),
     /// Tells what changed between two sets of runs beyond noise: exit code 1 if anything did, 3 for a bad file.
     Compare(compare::Compare),
 }
@@ -27,6 +30,7 @@ impl Command {
     fn execute(&self) -> Result<ExitCode, String> {
         match self {
             Self::Run(run) => run.execute(),
+            Self::Sweep(sweep) => Ok(sweep.execute()),
             Self::Compare(compare) => Ok(compare.execute()),
         }
     }

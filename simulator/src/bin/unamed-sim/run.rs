@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io::{self, BufWriter, IsTerminal as _, Write as _};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use clap::ValueEnum;
 use indicatif::{ProgressBar, ProgressStyle};
 use unamed_simulator::plots::{self, About};
 use unamed_simulator::scenario::{CryptoKind, duration_text, parse_duration};
-use unamed_simulator::{Check, ChurnModel, Outcome, Report, RunOptions, Scenario};
+use unamed_simulator::{Check, ChurnModel, Outcome, Report, RunOptions, Scenario, TraceSample};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Run {
@@ -44,15 +44,15 @@ pub(crate) struct Run {
     /// Writes the figures as one JSON object, `-` to standard output.
     #[arg(long, value_name = "FILE")]
     json: Option<String>,
-    /// Writes a folder of plots and a page that holds them.
+    /// Writes a report folder: figures as SVG and PNG, the data, and one page that holds all.
     #[arg(long, value_name = "DIR")]
-    report: Option<String>,
+    report: Option<PathBuf>,
     /// Writes all that happens as JSON lines. Large.
     #[arg(long, value_name = "FILE")]
     trace: Option<String>,
-    /// The trace is about one in so many nodes.
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
-    trace_every: u32,
+    /// Share of nodes whose events the trace has.
+    #[arg(long, value_name = "1/N", default_value = "1/1", requires = "trace")]
+    trace_sample: TraceSample,
     /// Finds by strangers per second [default: 50].
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(0..=1_000_000))]
     finds: Option<u32>,
@@ -133,10 +133,9 @@ impl Run {
     }
 
     fn options(&self) -> Result<RunOptions, String> {
-        let mut options = RunOptions::default();
+        let mut options = RunOptions { trace_sample: self.trace_sample, ..RunOptions::default() };
         if let Some(path) = &self.trace {
             let file = File::create(path).map_err(|error| format!("--trace {path}: {error}"))?;
-            options.trace_every = self.trace_every;
             options.trace = Some(Box::new(BufWriter::with_capacity(1 << 20, file)));
         }
         options.check = match self.check {
@@ -178,13 +177,8 @@ impl Run {
             write_json(path, report).map_err(|error| format!("--json {path}: {error}"))?;
         }
         if let Some(dir) = &self.report {
-            let about = About {
-                title: self.scenario.clone().unwrap_or_else(|| "Standard scenario".to_owned()),
-                command: self.line(scenario),
-                scenario: self.scenario.as_ref().and_then(|path| std::fs::read_to_string(path).ok()),
-            };
-            plots::write(Path::new(dir), report, &outcome.recording, &about)
-                .map_err(|error| format!("--report {dir}: {error}"))?;
+            plots::write(dir, report, &outcome.recording, &self.about(scenario))
+                .map_err(|error| format!("--report {error}"))?;
         }
         if self.json.as_deref() != Some("-") {
             print!("{report}");
@@ -197,6 +191,19 @@ impl Run {
         }
         eprintln!("unamed-sim: the same again with: {}", self.line(scenario));
         Ok(ExitCode::FAILURE)
+    }
+
+    /// What the report says of where it comes from.
+    fn about(&self, scenario: &Scenario) -> About {
+        let name = self.scenario.as_deref().map(Path::new).and_then(Path::file_stem);
+        let name = name.map_or_else(|| "standard scenario".into(), |name| name.to_string_lossy());
+        let (nodes, clients) = (scenario.nodes.service, scenario.client_nodes());
+        About {
+            title: format!("{name}: {nodes} service nodes, {clients} clients, seed {}", scenario.seed),
+            command: self.line(scenario),
+            // A file that went away during the run is no reason to lose the report.
+            scenario: self.scenario.as_ref().and_then(|path| std::fs::read_to_string(path).ok()),
+        }
     }
 
     /// The command that reproduces the run.
