@@ -6,8 +6,9 @@
 //! The wheel is that of Varghese and Lauck (Hashed and Hierarchical Timing Wheels, SOSP 1987, scheme 6), with two
 //! departures. The level of an event is given by the highest bit in which its tick differs from the present one, so that
 //! no event is ever looked at before its turn, and the whole range of time is covered without a list of far events. And
-//! within a tick of 256 µs events wait in a small binary heap by (time, sequence), which gives the total order at
-//! microsecond resolution. An event is moved once for each level that it passes, at most seven times and with usual
+//! the events of a tick of 256 µs are sorted by (time, sequence) when its turn comes, and those that are pushed for it later
+//! wait in a small binary heap beside, which gives the total order at microsecond resolution. An event is moved once for
+//! each level that it passes, at most seven times and with usual
 //! delays two or three times, each time to the end of a list; a heap of a million events moves it twenty times, all over
 //! its memory. `benches/queue.rs` compares the two.
 
@@ -27,11 +28,15 @@ const LEVELS: usize = (u64::BITS - TICK_BITS).div_ceil(SLOT_BITS) as usize;
 /// Events ordered by time, then by the order of pushing.
 #[derive(Debug)]
 pub struct EventQueue<T> {
-    /// Events of the present tick and before.
-    current: BinaryHeap<Entry<T>>,
+    /// Events of the present tick that were on the wheel, the earliest last.
+    current: Vec<Entry<T>>,
+    /// Events that were pushed for the present tick or before.
+    late: BinaryHeap<Entry<T>>,
     /// The present tick: all events on the wheel are later.
     tick: u64,
     levels: Vec<Level<T>>,
+    /// The place of the list that was emptied last, for the next one.
+    spare: Vec<Entry<T>>,
     len: usize,
     sequence: u64,
 }
@@ -73,7 +78,7 @@ impl<T> PartialOrd for Entry<T> {
 }
 
 impl<T> Ord for Entry<T> {
-    /// Reversed: `BinaryHeap` gives the greatest first.
+    /// Reversed: `BinaryHeap` gives the greatest first, and a list its last.
     fn cmp(&self, other: &Self) -> Ordering {
         other.key().cmp(&self.key())
     }
@@ -98,9 +103,10 @@ impl<T> Level<T> {
         })
     }
 
-    fn take(&mut self, slot: usize) -> Vec<Entry<T>> {
+    /// Takes the list of a slot and leaves an empty one in its place.
+    fn take(&mut self, slot: usize, empty: Vec<Entry<T>>) -> Vec<Entry<T>> {
         self.occupied[slot / 64] &= !(1 << (slot % 64));
-        std::mem::take(&mut self.slots[slot])
+        std::mem::replace(&mut self.slots[slot], empty)
     }
 }
 
@@ -115,9 +121,11 @@ const fn digit(tick: u64, level: usize) -> usize {
 impl<T> Default for EventQueue<T> {
     fn default() -> Self {
         Self {
-            current: BinaryHeap::new(),
+            current: Vec::new(),
+            late: BinaryHeap::new(),
             tick: 0,
             levels: (0..LEVELS).map(|_| Level::new()).collect(),
+            spare: Vec::new(),
             len: 0,
             sequence: 0,
         }
@@ -142,7 +150,7 @@ impl<T> EventQueue<T> {
     fn place(&mut self, entry: Entry<T>) {
         let tick = tick_of(entry.at);
         if tick <= self.tick {
-            self.current.push(entry);
+            self.late.push(entry);
         } else {
             let level = ((tick ^ self.tick).ilog2() / SLOT_BITS) as usize;
             self.levels[level].push(digit(tick, level), entry);
@@ -159,21 +167,36 @@ impl<T> EventQueue<T> {
 
     /// Moves on to the next tick that holds something, if the present one does not.
     fn advance(&mut self) {
-        while self.current.is_empty() {
+        while self.current.is_empty() && self.late.is_empty() {
             let Some((level, slot)) = self.next_slot() else { return };
             let shift = level as u32 * SLOT_BITS;
             // The digits below are 0: the earliest tick in the slot.
             self.tick = ((self.tick >> shift) - digit(self.tick, level) as u64 + slot as u64) << shift;
-            for entry in self.levels[level].take(slot) {
+            if level == 0 {
+                let empty = std::mem::take(&mut self.current);
+                self.current = self.levels[0].take(slot, empty);
+                // Entries are ordered in reverse, for the heap.
+                self.current.sort_unstable();
+                return;
+            }
+            let empty = std::mem::take(&mut self.spare);
+            let mut entries = self.levels[level].take(slot, empty);
+            for entry in entries.drain(..) {
                 self.place(entry);
             }
+            self.spare = entries;
         }
     }
 
     /// Takes the earliest event.
     pub fn pop(&mut self) -> Option<(Instant, T)> {
         self.advance();
-        let entry = self.current.pop()?;
+        let from_late = match (self.current.last(), self.late.peek()) {
+            (Some(current), Some(late)) => late > current,
+            (None, late) => late.is_some(),
+            (Some(_), None) => false,
+        };
+        let entry = if from_late { self.late.pop() } else { self.current.pop() }?;
         self.len -= 1;
         Some((entry.at, entry.item))
     }
@@ -181,8 +204,9 @@ impl<T> EventQueue<T> {
     /// When the earliest event is due.
     #[must_use]
     pub fn next_at(&self) -> Option<Instant> {
-        if let Some(entry) = self.current.peek() {
-            return Some(entry.at);
+        let current = self.current.last().into_iter().chain(self.late.peek()).map(|entry| entry.at).min();
+        if current.is_some() {
+            return current;
         }
         let (level, slot) = self.next_slot()?;
         self.levels[level].slots[slot].iter().map(|entry| entry.at).min()

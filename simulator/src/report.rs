@@ -290,7 +290,7 @@ impl fmt::Display for Figure {
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (finds, messages, links) = (&self.finds, &self.messages, &self.links);
+        let finds = &self.finds;
         writeln!(
             f,
             "seed {}: {} service nodes, {} clients, {} rooms; {:.0} s simulated in {:.1} s, {} events",
@@ -343,6 +343,20 @@ impl fmt::Display for Report {
             Figure(self.split_seconds_max)
         )?;
         self.fmt_special(f)?;
+        self.fmt_rest(f)?;
+        writeln!(f, "trace     {}", self.trace_hash)?;
+        writeln!(f, "decisions {}", self.decision_hash)?;
+        for detail in &self.details {
+            writeln!(f, "  {detail}")?;
+        }
+        Ok(())
+    }
+}
+
+impl Report {
+    /// Messages, links, bytes, and what the engine says of itself.
+    fn fmt_rest(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (messages, links) = (&self.messages, &self.links);
         writeln!(
             f,
             "messages  {} sent, {} refused; {} of {} delivered, {} twice; ms p50 {}, p99 {}",
@@ -382,17 +396,9 @@ impl fmt::Display for Report {
             f,
             "violated  {} invariants, {} link budgets",
             self.invariant_violations, self.links_budget_exceeded
-        )?;
-        writeln!(f, "trace     {}", self.trace_hash)?;
-        writeln!(f, "decisions {}", self.decision_hash)?;
-        for detail in &self.details {
-            writeln!(f, "  {detail}")?;
-        }
-        Ok(())
+        )
     }
-}
 
-impl Report {
     /// What only some runs have: faults and pairs.
     fn fmt_special(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (faults, recovery, pairs) = (&self.finds_in_faults, &self.recovery, &self.pairs);
