@@ -65,6 +65,8 @@ pub struct LinkConfig {
     pub ping_client: Duration,
     /// Silence after which a link is lost, otherwise.
     pub silence_client: Duration,
+    /// How long a peer that left a hop unacknowledged may take to answer a ping before its link is lost.
+    pub life_timeout: Duration,
     /// How long a link may hold queued data without any credit.
     pub stalled_timeout: Duration,
     /// How long an older link of the same identity may take to prove itself alive.
@@ -233,6 +235,7 @@ impl LinkConfig {
             silence_service: Duration::from_secs(10),
             ping_client: Duration::from_secs(15),
             silence_client: Duration::from_secs(30),
+            life_timeout: Duration::from_secs(5),
             stalled_timeout: Duration::from_secs(10),
             probe_timeout: Duration::from_secs(2),
             drain_timeout: Duration::from_secs(5),

@@ -15,6 +15,8 @@ pub(super) enum Timer {
     Dial(LinkId),
     /// A contested identity: the older link did not prove itself alive.
     Probe(LinkId),
+    /// A suspected peer was to answer by now.
+    Life(LinkId),
     /// A draining link is closed in any case.
     Drain(LinkId),
     /// A circuit was not opened.
@@ -70,6 +72,7 @@ impl Timer {
             Self::Session(_) => "session",
             Self::Dial(_) => "dial",
             Self::Probe(_) => "probe",
+            Self::Life(_) => "life",
             Self::Drain(_) => "drain",
             Self::Circuit(_) => "circuit",
             Self::Hop(..) => "hop",

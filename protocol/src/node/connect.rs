@@ -76,6 +76,7 @@ impl Node {
             avoid_first: Vec::new(),
             exclude: Vec::new(),
             through: None,
+            stranded: false,
             last_route: Vec::new(),
         };
         self.start_request(id, request, now);

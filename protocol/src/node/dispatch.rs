@@ -53,6 +53,7 @@ impl Node {
             Timer::Session(id) => self.link_timeout(id, now),
             Timer::Dial(id) => self.fail_link(id, crate::CloseReason::DialTimeout, now),
             Timer::Probe(id) => self.probe_timeout(id, now),
+            Timer::Life(id) => self.life_timeout(id, now),
             Timer::Drain(id) => self.drain_timeout(id, now),
             Timer::Circuit(id) => self.circuit_timeout(id, now),
             Timer::Hop(request, attempt) => self.hop_timeout(request, attempt, now),

@@ -115,11 +115,24 @@ impl Node {
                 Some(next)
             }
             // An origin that is a client cannot answer itself: the attempt times out, or the node comes online.
-            None if at_origin && !self.is_service() => None,
+            None if at_origin && !self.is_service() => {
+                self.strand(&packet, now);
+                None
+            }
             None => {
                 self.terminal(&packet, now);
                 None
             }
+        }
+    }
+
+    /// A client has nobody to send its packet to: others are dialled, and the packet goes by them.
+    fn strand(&mut self, packet: &Routed, now: Instant) {
+        if let Some(request) = self.requests.get_mut(&packet.request) {
+            request.stranded = true;
+        }
+        if self.started && self.farewell.is_none() {
+            self.dial_round(now);
         }
     }
 
@@ -228,8 +241,32 @@ impl Node {
         self.metrics.count(Counter::HopTimeouts);
         if let Some(silent) = hop.tried.last() {
             self.table.suspect(*silent);
+            self.ask_for_life(*silent, now);
         }
         self.forward_or_end(hop.packet, hop.tried, hop.avoid, now);
+    }
+
+    /// Pings a peer that was silent when it should not have been; without an answer in time its link is lost.
+    fn ask_for_life(&mut self, peer: PeerId, now: Instant) {
+        let Some(&id) = self.peers.get(&peer) else { return };
+        if let Some(session) = self.links.get_mut(&id).and_then(|link| link.session.as_mut()) {
+            session.probe(now);
+            self.dirty.insert(id);
+            self.timers.set_earlier(Timer::Life(id), now + self.config.link.life_timeout);
+        }
+    }
+
+    /// A suspected peer was to answer by now.
+    pub(super) fn life_timeout(&mut self, id: LinkId, now: Instant) {
+        let asked = now - self.config.link.life_timeout;
+        let heard = self
+            .links
+            .get(&id)
+            .and_then(|link| link.session.as_ref())
+            .and_then(|session| session.last_heard());
+        if heard.is_some_and(|heard| heard < asked) {
+            self.fail_link(id, crate::CloseReason::Silent, now);
+        }
     }
 
     /// Packets that wait for a peer whose link is gone go on by another one at once.

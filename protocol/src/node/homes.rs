@@ -14,7 +14,10 @@ use super::requests::Task;
 use crate::crypto::sha256;
 use crate::routing::key::{distance, home_id};
 use crate::wire::message::Purpose;
-use crate::{Duration, Instant, LinkId, PeerId, RoomId};
+use crate::{Address, Duration, Instant, LinkId, PeerId, RoomId};
+
+/// Known service nodes among which a node without an answering one looks for others.
+const SPARES: usize = 16;
 
 /// Candidates of the two looked-up homes, best first.
 #[derive(Clone, Debug, Default)]
@@ -30,6 +33,7 @@ impl Node {
             self.look_up_homes(now);
         }
         self.maintain_homes(now);
+        self.stranded_requests(now);
         self.rooms_online(now);
     }
 
@@ -120,9 +124,44 @@ impl Node {
             }
         }
         homes.truncate(wanted);
+        if homes.len() < wanted {
+            self.dial_spare_home(now);
+        }
         if homes != self.homes {
             self.homes = homes;
             self.homes_changed(now);
+        }
+    }
+
+    /// Dials the next best candidate where too few service nodes are linked to be homes.
+    fn dial_spare_home(&mut self, now: Instant) {
+        let under_way = self.links.values().any(|link| {
+            !link.is_open() && link.dial.as_ref().is_some_and(|(purpose, _)| *purpose == DialFor::Overlay)
+        });
+        let HomeCandidates { near_room, near_self } = &self.home_candidates;
+        let mut candidates = near_self.iter().rev().chain(near_room.iter().rev()).copied();
+        let spare =
+            candidates.find(|peer| !self.peers.contains_key(peer) && !self.table.is_failed(*peer, now));
+        if let (false, Some(address)) = (under_way, spare.and_then(|peer| self.address_of(peer))) {
+            self.dial(&address, DialFor::Overlay, now);
+        }
+    }
+
+    /// No linked service node answers: others are dialled before the links are given up, and what waits goes through
+    /// whoever is ready first.
+    pub(super) fn dial_round(&mut self, now: Instant) {
+        let known = self.table.nearest_known(&self.location(), SPARES, now);
+        let addresses: Vec<Address> = known
+            .into_iter()
+            .filter(|peer| !self.peers.contains_key(peer))
+            .filter_map(|peer| self.address_of(peer))
+            .take(2)
+            .collect();
+        if addresses.is_empty() {
+            self.dial_any(now);
+        }
+        for address in addresses {
+            self.dial(&address, DialFor::Overlay, now);
         }
     }
 
@@ -139,7 +178,11 @@ impl Node {
         self.pass_over(peer, now);
         self.maintain_homes(now);
         self.republish_soon(now);
-        self.timers.set_earlier(Timer::SelfLookup, now + Duration::from_secs(1));
+        let HomeCandidates { near_room, near_self } = &self.home_candidates;
+        let left = |list: &[PeerId]| list.iter().any(|peer| !self.table.is_failed(*peer, now));
+        if !left(near_room) || !left(near_self) {
+            self.timers.set_earlier(Timer::SelfLookup, now + Duration::from_secs(1));
+        }
     }
 
     pub(super) fn home_failed(&mut self, _peer: PeerId, now: Instant) {

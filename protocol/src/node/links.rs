@@ -558,9 +558,14 @@ impl Node {
             self.link_unused(id, reason, now);
         }
         let Some(link) = self.links.remove(&id) else { return };
-        for timer in
-            [Timer::Session(id), Timer::Dial(id), Timer::Probe(id), Timer::Drain(id), Timer::Circuit(id)]
-        {
+        for timer in [
+            Timer::Session(id),
+            Timer::Dial(id),
+            Timer::Probe(id),
+            Timer::Life(id),
+            Timer::Drain(id),
+            Timer::Circuit(id),
+        ] {
             self.timers.clear(timer);
         }
         self.dirty.remove(&id);

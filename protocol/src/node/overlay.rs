@@ -501,7 +501,7 @@ impl Node {
         self.peers.contains_key(&peer) || self.dialing.contains_key(&peer)
     }
 
-    fn dial_any(&mut self, now: Instant) {
+    pub(super) fn dial_any(&mut self, now: Instant) {
         let random = self.random.choices.next_u64();
         if let Some(address) = self.book.next_dial(now, |peer| self.is_engaged(peer), random) {
             self.dial(&address, DialFor::Bootstrap, now);

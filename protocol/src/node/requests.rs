@@ -49,6 +49,8 @@ pub(super) struct Request {
     pub(super) exclude: Vec<PeerId>,
     /// The first hop of the first attempt, where it is prescribed.
     pub(super) through: Option<PeerId>,
+    /// Whether no service node was there to send it through.
+    pub(super) stranded: bool,
     /// The route of the last negative answer.
     pub(super) last_route: Vec<Hop>,
 }
@@ -104,6 +106,7 @@ impl Node {
             avoid_first: Vec::new(),
             exclude: Vec::new(),
             through,
+            stranded: false,
             last_route: Vec::new(),
         };
         self.start_request(id, request, now);
@@ -143,8 +146,20 @@ impl Node {
             (request.avoid_first.clone(), request.through.filter(|_| request.attempt == 0));
         self.timers.set(Timer::Attempt(id), now + self.config.routing.attempt_timeout);
         let first = self.send_first(packet, &avoid, through, now);
-        if let (Some(first), Some(request)) = (first, self.requests.get_mut(&id)) {
-            request.avoid_first.push(first);
+        if let Some(request) = self.requests.get_mut(&id) {
+            request.stranded = first.is_none();
+            request.avoid_first.extend(first);
+        }
+    }
+
+    /// Sends the attempts again that found no service node to go through.
+    pub(super) fn stranded_requests(&mut self, now: Instant) {
+        let waits = |id: &RequestId, request: &Request| {
+            !self.hops.contains_key(&(*id, request.attempt)) && self.timers.at(Timer::Retry(*id)).is_none()
+        };
+        let stranded = self.requests.iter().filter(|(id, request)| request.stranded && waits(id, request));
+        for id in stranded.map(|(id, _)| *id).collect::<Vec<RequestId>>() {
+            self.attempt(id, now);
         }
     }
 

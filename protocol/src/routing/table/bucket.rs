@@ -128,6 +128,8 @@ impl Table {
                 contact.chosen = true;
             }
         }
+        // Where the bucket had too few links, it has use for both.
+        self.choose_around(&id);
         true
     }
 
