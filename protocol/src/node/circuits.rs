@@ -10,7 +10,7 @@ use alloc::vec::Vec;
 use bytes::Bytes;
 
 use super::Node;
-use super::api::CloseReason;
+use super::api::{CloseReason, LinkReason};
 use super::clock::Timer;
 use super::links::{Link, LinkCarrier, LinkState};
 use super::metrics::Counter;
@@ -102,14 +102,26 @@ impl Node {
         Some(id)
     }
 
-    /// The linked hop nearest to the end of a route, and the route after it.
+    /// The linked hop nearest to the end of a route, and the route after it. A link that stands for a reason of its own
+    /// comes before one that the circuit alone would keep.
     fn furthest_linked(&self, route: &[PeerId]) -> Option<(LinkId, Bounded<PeerId, 16>)> {
-        route.iter().enumerate().rev().find_map(|(index, peer)| {
-            let link = self.peers.get(peer)?;
-            let direct = self.links.get(link).is_some_and(|link| link.carrier == LinkCarrier::WebSocket);
-            let rest = route.iter().skip(index.saturating_add(1)).copied();
-            direct.then(|| (*link, Bounded::truncated(rest)))
-        })
+        let furthest = |lasting: bool| {
+            route.iter().enumerate().rev().find_map(|(index, peer)| {
+                let id = self.peers.get(peer)?;
+                let link = self.links.get(id).filter(|link| link.carrier == LinkCarrier::WebSocket)?;
+                let rest = route.iter().skip(index.saturating_add(1)).copied();
+                (!lasting || self.is_lasting(link)).then(|| (*id, Bounded::truncated(rest)))
+            })
+        };
+        furthest(true).or_else(|| furthest(false))
+    }
+
+    /// Whether a link stands for more than its first moments, at either end.
+    fn is_lasting(&self, link: &Link) -> bool {
+        let Some(peer) = link.peer.as_ref() else { return false };
+        let overlay = self.is_service() && peer.service;
+        let kept_there = !link.remote_reasons.without(LinkReason::SetUp).is_empty();
+        !overlay || kept_there || !self.lasting_reasons(link, peer).is_empty()
     }
 
     /// Reserves a number on a link; the opener of the link uses even ones.
@@ -117,7 +129,7 @@ impl Node {
         let link = self.links.get_mut(&via)?;
         let number = link.next_circuit;
         link.next_circuit = number.checked_add(2)?;
-        link.circuits = link.circuits.saturating_add(1);
+        self.add_circuit(via);
         Some(number)
     }
 
@@ -204,8 +216,14 @@ impl Node {
     }
 
     fn add_circuit(&mut self, via: LinkId) {
-        if let Some(link) = self.links.get_mut(&via) {
-            link.circuits = link.circuits.saturating_add(1);
+        self.count_circuits(via, |circuits| circuits.saturating_add(1));
+    }
+
+    fn count_circuits(&mut self, via: LinkId, change: impl FnOnce(usize) -> usize) {
+        let Some(link) = self.links.get_mut(&via) else { return };
+        link.circuits = change(link.circuits);
+        if let Some(peer) = link.peer.as_ref().filter(|peer| peer.service) {
+            self.table.set_carries(peer.id, link.circuits > 0);
         }
     }
 
@@ -422,10 +440,8 @@ impl Node {
     }
 
     fn remove_circuit(&mut self, key: CircuitKey) {
-        if self.circuits.remove(&key).is_some()
-            && let Some(link) = self.links.get_mut(&key.0)
-        {
-            link.circuits = link.circuits.saturating_sub(1);
+        if self.circuits.remove(&key).is_some() {
+            self.count_circuits(key.0, |circuits| circuits.saturating_sub(1));
         }
     }
 

@@ -74,6 +74,8 @@ pub struct Contact {
     chosen: bool,
     /// Whether the other end keeps the link. Only of linked contacts.
     kept_by_peer: bool,
+    /// Whether circuits run over the link. Only of linked contacts.
+    carries: bool,
     /// Whether it was ever linked.
     proven: bool,
     /// Its place in this node's draw.
@@ -88,6 +90,11 @@ impl Contact {
     /// Whether the bucket of a linked contact may count it.
     fn fills(&self) -> bool {
         !self.bootstrap || self.chosen
+    }
+
+    /// Whether the link stands whatever its bucket does.
+    const fn stands(&self) -> bool {
+        self.kept_by_peer || self.carries
     }
 }
 
@@ -198,6 +205,7 @@ impl Table {
             suspect: false,
             chosen: false,
             kept_by_peer: false,
+            carries: false,
             ..contact
         };
         match position(&self.links, &id) {
@@ -230,6 +238,7 @@ impl Table {
             bootstrap: false,
             chosen: false,
             kept_by_peer: false,
+            carries: false,
             since: now,
             ..self.remove_link(at)
         };
@@ -251,6 +260,16 @@ impl Table {
         let link = position(&self.links, &id).ok().and_then(|at| self.links.get_mut(at));
         if let Some(contact) = link.filter(|contact| contact.kept_by_peer != kept) {
             contact.kept_by_peer = kept;
+            self.choose_around(&id);
+        }
+    }
+
+    /// Whether circuits run over the link to a contact: it stands as long as they do.
+    pub fn set_carries(&mut self, peer: PeerId, carries: bool) {
+        let id = home_id(peer);
+        let link = position(&self.links, &id).ok().and_then(|at| self.links.get_mut(at));
+        if let Some(contact) = link.filter(|contact| contact.carries != carries) {
+            contact.carries = carries;
             self.choose_around(&id);
         }
     }
@@ -517,6 +536,7 @@ impl Table {
             failed_until: None,
             chosen: false,
             kept_by_peer: false,
+            carries: false,
             proven: false,
             draw: prefix(&hash),
         }

@@ -101,7 +101,8 @@ impl Table {
     }
 
     /// The kept link that a contact with this round-trip time should replace: the slowest of its bucket's sub-prefix, if
-    /// that takes a quarter longer at least, so that jitter does not move links.
+    /// that takes a quarter longer at least, so that jitter does not move links; twice as long if circuits run over it,
+    /// since it stays with them.
     #[must_use]
     pub fn outpaced_by(&self, peer: PeerId, rtt: Duration) -> Option<PeerId> {
         let id = home_id(peer);
@@ -111,8 +112,16 @@ impl Table {
         let kept = self.bucket_links(bucket).iter().filter(|contact| {
             contact.chosen && contact.id != id && sub_prefix(&contact.id, bucket, want) == class
         });
-        let slowest = kept.filter_map(|contact| contact.rtt.map(|rtt| (rtt, contact.peer))).max()?;
-        (rtt.saturating_mul(5) <= slowest.0.saturating_mul(4)).then_some(slowest.1)
+        let outpaced = kept.filter_map(|contact| {
+            let theirs = contact.rtt?;
+            let much = if contact.carries {
+                rtt.saturating_mul(2) <= theirs
+            } else {
+                rtt.saturating_mul(5) <= theirs.saturating_mul(4)
+            };
+            much.then_some((theirs, contact.peer))
+        });
+        outpaced.max().map(|(_, peer)| peer)
     }
 
     /// Lets a linked contact take the place of the link that it [outpaces](Self::outpaced_by); whether it does.
@@ -177,8 +186,7 @@ impl Table {
 /// as quick. So both ends come to keep the same links, and have fewer of them.
 fn prefer_free(able: &mut [&Contact], class: impl Fn(&Contact) -> usize) {
     for at in 0..able.len() {
-        let Some(kept) = able.get(at).copied().filter(|contact| contact.chosen && !contact.kept_by_peer)
-        else {
+        let Some(kept) = able.get(at).copied().filter(|contact| contact.chosen && !contact.stands()) else {
             continue;
         };
         let as_quick = |contact: &Contact| match (contact.rtt, kept.rtt) {
@@ -187,7 +195,7 @@ fn prefer_free(able: &mut [&Contact], class: impl Fn(&Contact) -> usize) {
             (_, None) => true,
         };
         let free = able.iter().position(|contact| {
-            !contact.chosen && contact.kept_by_peer && class(contact) == class(kept) && as_quick(contact)
+            !contact.chosen && contact.stands() && class(contact) == class(kept) && as_quick(contact)
         });
         // Those that are not chosen come after those that are.
         if let Some(free) = free.filter(|free| *free > at) {
