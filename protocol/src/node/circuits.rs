@@ -116,6 +116,11 @@ impl Node {
         furthest(true).or_else(|| furthest(false))
     }
 
+    /// Whether the link to a peer stands for more than its first moments.
+    pub(super) fn is_lasting_to(&self, peer: PeerId) -> bool {
+        self.peers.get(&peer).and_then(|id| self.links.get(id)).is_some_and(|link| self.is_lasting(link))
+    }
+
     /// Whether a link stands for more than its first moments, at either end.
     fn is_lasting(&self, link: &Link) -> bool {
         let Some(peer) = link.peer.as_ref() else { return false };

@@ -165,12 +165,17 @@ impl Node {
             return if at_origin { pick(true).or_else(|| pick(false)) } else { None };
         }
         let location = self.location();
-        let pick = |skip_avoided: bool| {
+        let pick = |skip_avoided: bool, lasting: bool| {
             self.table.next_hop(&packet.key, &location, |peer| {
-                unfit(peer) || (skip_avoided && at_origin && avoid.contains(&peer))
+                unfit(peer)
+                    || (skip_avoided && at_origin && avoid.contains(&peer))
+                    || (lasting && !self.is_lasting_to(peer))
             })
         };
-        pick(true).or_else(|| pick(false))
+        // The circuit that follows the route of a connect would keep links that nobody else wants.
+        let connects = packet.purpose == Purpose::Connect;
+        let lasting = connects.then(|| pick(true, true)).flatten();
+        lasting.or_else(|| pick(true, false)).or_else(|| pick(false, false))
     }
 
     /// A routed packet arrived.

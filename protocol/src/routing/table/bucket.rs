@@ -70,7 +70,7 @@ impl Table {
     }
 
     /// A service node whose round-trip time would be worth knowing: not linked, not measured, and among the first
-    /// [`CANDIDATES`] drawn of a sub-prefix that its bucket covers with a link. Buckets take turns, by `turn`. `None` once
+    /// [`CANDIDATES`] drawn of a sub-prefix that its bucket covers with a link which it could replace. Buckets take turns, by `turn`. `None` once
     /// all are measured.
     #[must_use]
     pub fn trial(&self, turn: u64, now: Instant, pending: impl Fn(PeerId) -> bool) -> Option<PeerId> {
@@ -84,7 +84,8 @@ impl Table {
         let want = self.limits.bucket_links;
         let links = self.bucket_links(bucket);
         let class = |contact: &Contact| sub_prefix(&contact.id, bucket, want);
-        let covered: BTreeSet<usize> = links.iter().filter(|contact| contact.chosen).map(class).collect();
+        let kept = links.iter().filter(|contact| contact.chosen && !contact.carries);
+        let covered: BTreeSet<usize> = kept.map(class).collect();
         let known = between(&self.known, &bucket_range(&self.location, bucket));
         covered.into_iter().find_map(|covered| {
             let of_class = |contact: &&Contact| class(contact) == covered;
@@ -101,8 +102,8 @@ impl Table {
     }
 
     /// The kept link that a contact with this round-trip time should replace: the slowest of its bucket's sub-prefix, if
-    /// that takes a quarter longer at least, so that jitter does not move links; twice as long if circuits run over it,
-    /// since it stays with them.
+    /// that takes a quarter longer at least, so that jitter does not move links. One over which circuits run would stay
+    /// with them, and is not replaced.
     #[must_use]
     pub fn outpaced_by(&self, peer: PeerId, rtt: Duration) -> Option<PeerId> {
         let id = home_id(peer);
@@ -112,16 +113,10 @@ impl Table {
         let kept = self.bucket_links(bucket).iter().filter(|contact| {
             contact.chosen && contact.id != id && sub_prefix(&contact.id, bucket, want) == class
         });
-        let outpaced = kept.filter_map(|contact| {
-            let theirs = contact.rtt?;
-            let much = if contact.carries {
-                rtt.saturating_mul(2) <= theirs
-            } else {
-                rtt.saturating_mul(5) <= theirs.saturating_mul(4)
-            };
-            much.then_some((theirs, contact.peer))
-        });
-        outpaced.max().map(|(_, peer)| peer)
+        let slowest =
+            kept.filter(|contact| !contact.carries).filter_map(|contact| Some((contact.rtt?, contact.peer)));
+        let (theirs, slowest) = slowest.max()?;
+        (rtt.saturating_mul(5) <= theirs.saturating_mul(4)).then_some(slowest)
     }
 
     /// Lets a linked contact take the place of the link that it [outpaces](Self::outpaced_by); whether it does.

@@ -47,6 +47,9 @@ enum Op {
     Failed(u16),
     Forget(u16),
     Measured(u16, u16),
+    KeptByPeer(u16, bool),
+    Carries(u16, bool),
+    ReplaceSlower(u16),
     Wanted,
     Relocate(u16),
 }
@@ -62,6 +65,9 @@ fn ops() -> impl Strategy<Value = Vec<Op>> {
         1 => n.clone().prop_map(Op::Failed),
         1 => n.clone().prop_map(Op::Forget),
         1 => (n.clone(), any::<u16>()).prop_map(|(n, ms)| Op::Measured(n, ms)),
+        2 => (n.clone(), any::<bool>()).prop_map(|(n, kept)| Op::KeptByPeer(n, kept)),
+        1 => (n.clone(), any::<bool>()).prop_map(|(n, carries)| Op::Carries(n, carries)),
+        2 => n.clone().prop_map(Op::ReplaceSlower),
         1 => Just(Op::Wanted),
         1 => n.prop_map(Op::Relocate),
     ];
@@ -83,6 +89,11 @@ fn apply(table: &mut Table, op: &Op) {
         Op::Failed(n) => table.failed(peer(n), NOW + Duration::from_secs(1)),
         Op::Forget(n) => table.forget(peer(n)),
         Op::Measured(n, ms) => table.measured(peer(n), Duration::from_millis(ms.into())),
+        Op::KeptByPeer(n, kept) => table.set_kept_by_peer(peer(n), kept),
+        Op::Carries(n, carries) => table.set_carries(peer(n), carries),
+        Op::ReplaceSlower(n) => {
+            table.replace_slower(peer(n));
+        }
         Op::Wanted => {
             table.wanted(NOW, |peer| peer.0[0] & 7 == 0);
         }
@@ -379,4 +390,48 @@ fn buckets_without_links_are_to_be_refreshed() {
         .collect();
     table.unlinked(bucket_0[0], NOW);
     assert_eq!(table.buckets_to_refresh(NOW), [0]);
+}
+
+/// A table with one chosen link in a bucket, and a candidate of the same sub-prefix that was just linked to be tried.
+fn tried(kept_ms: u64, candidate_ms: u64) -> (Table, PeerId, PeerId) {
+    let mut table = table(TableLimits { bucket_links: 1, ..limits() });
+    let [kept, candidate] = in_bucket(0, 2).try_into().unwrap();
+    link(&mut table, kept);
+    table.measured(kept, Duration::from_millis(kept_ms));
+    table.linked(candidate, false, true, NOW);
+    table.measured(candidate, Duration::from_millis(candidate_ms));
+    (table, kept, candidate)
+}
+
+#[test]
+fn a_tried_candidate_takes_the_place_of_a_link_that_is_much_slower_and_carries_nothing() {
+    for (kept_ms, candidate_ms, wins) in [(100, 80, true), (100, 81, false), (100, 300, false)] {
+        let (mut table, kept, candidate) = tried(kept_ms, candidate_ms);
+        assert_eq!(table.replace_slower(candidate), wins, "{candidate_ms} ms against {kept_ms} ms");
+        assert_eq!(table.reasons(candidate).contains(LinkReason::Bucket), wins);
+        assert_eq!(table.reasons(kept).contains(LinkReason::Bucket), !wins);
+        assert_eq!(table.check_invariants(), Ok(()));
+    }
+    let (mut table, kept, candidate) = tried(100, 10);
+    table.set_carries(kept, true);
+    assert!(!table.replace_slower(candidate));
+}
+
+#[test]
+fn of_two_links_as_quick_the_bucket_keeps_the_one_that_stands_anyway() {
+    let mut table = table(TableLimits { bucket_links: 1, ..limits() });
+    let [kept, other] = in_bucket(0, 2).try_into().unwrap();
+    link(&mut table, kept);
+    link(&mut table, other);
+    let bucket = |table: &Table, peer| table.reasons(peer).contains(LinkReason::Bucket);
+    assert!(bucket(&table, kept) && !bucket(&table, other));
+    table.set_kept_by_peer(other, true);
+    assert!(bucket(&table, other) && !bucket(&table, kept));
+    // Both stand: nothing moves back and forth.
+    table.set_kept_by_peer(kept, true);
+    assert!(bucket(&table, other));
+    table.measured(other, Duration::from_millis(200));
+    table.measured(kept, Duration::from_millis(100));
+    table.set_kept_by_peer(other, false);
+    assert!(bucket(&table, kept), "it stands, and is quicker");
 }
