@@ -34,6 +34,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
             RoomEvent::MemberLeft { peer, reason } => println!("{peer} left ({})", reason.as_str()),
             RoomEvent::MessagesLost { .. }
             | RoomEvent::Writable
+            | RoomEvent::Merged { .. }
             | RoomEvent::Full
             | RoomEvent::Lagged { .. } => println!("{event:?}"),
         }

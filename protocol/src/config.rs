@@ -156,6 +156,8 @@ pub struct RoutingConfig {
     pub offline_retry: (Duration, Duration),
     /// Service addresses remembered.
     pub addresses_max: usize,
+    /// Service nodes known and not linked, with their home claims: about 500 bytes each.
+    pub contacts_max: usize,
     /// Open requests of this node.
     pub requests_max: usize,
     /// (request, attempt) pairs remembered to recognise duplicates.
@@ -215,7 +217,7 @@ impl Config {
             network,
             kind: NodeKind::Client,
             link: LinkConfig::client(),
-            routing: RoutingConfig::default(),
+            routing: RoutingConfig::client(),
             rooms: RoomConfig::default(),
         }
     }
@@ -257,6 +259,13 @@ impl LinkConfig {
     }
 }
 
+impl RoutingConfig {
+    /// A client needs candidates for its homes, not a table of the network.
+    fn client() -> Self {
+        Self { addresses_max: 96, contacts_max: 128, ..Self::default() }
+    }
+}
+
 impl Default for RoutingConfig {
     fn default() -> Self {
         Self {
@@ -289,6 +298,7 @@ impl Default for RoutingConfig {
             heal_bootstrap: Duration::from_secs(60),
             offline_retry: (Duration::from_secs(1), Duration::from_secs(15)),
             addresses_max: 256,
+            contacts_max: 512,
             requests_max: 4096,
             seen_max: 16_384,
         }
@@ -302,8 +312,8 @@ impl Default for RoomConfig {
             mesh_max: 16,
             join_timeout: Duration::from_secs(12),
             suspect_timeout: Duration::from_secs(10),
-            connect_backoff: (Duration::from_secs(1), Duration::from_secs(60)),
-            connect_denied: Duration::from_secs(300),
+            connect_backoff: (Duration::from_secs(1), Duration::from_secs(30)),
+            connect_denied: Duration::from_secs(600),
             retain: Duration::from_secs(120),
             retain_bytes_max: 32 * 1024 * 1024,
             queued_bytes_max: 64 * 1024 * 1024,

@@ -28,11 +28,11 @@ enum Rank {
     Idle,
     /// For what the other end wants, or its first moments.
     Remote,
-    /// A bucket's, or it carries circuits of others.
+    /// A bucket's, or it carries circuits.
     Bucket,
     /// In the leaf set of either end.
     Leaf,
-    /// A fellow member of a room, or for a client what carries its circuits.
+    /// A fellow member of a room.
     Room,
     /// A client's home: without it nobody finds the client.
     Home,
@@ -137,7 +137,7 @@ impl Node {
         let rank_of = |reason| match reason {
             LinkReason::Home => Rank::Home,
             LinkReason::Room => Rank::Room,
-            LinkReason::Relay if !self.is_service() => Rank::Room,
+            // Circuits of a client's own can go over its homes as well.
             LinkReason::Leaf => Rank::Leaf,
             LinkReason::Bucket | LinkReason::Relay => Rank::Bucket,
             LinkReason::SetUp => Rank::Remote,

@@ -124,9 +124,11 @@ impl Node {
     /// Whether a link stands for more than its first moments, at either end.
     fn is_lasting(&self, link: &Link) -> bool {
         let Some(peer) = link.peer.as_ref() else { return false };
-        let overlay = self.is_service() && peer.service;
+        if !self.is_service() {
+            return self.homes.contains(&peer.id);
+        }
         let kept_there = !link.remote_reasons.without(LinkReason::SetUp).is_empty();
-        !overlay || kept_there || !self.lasting_reasons(link, peer).is_empty()
+        !peer.service || kept_there || !self.lasting_reasons(link, peer).is_empty()
     }
 
     /// Reserves a number on a link; the opener of the link uses even ones.

@@ -79,7 +79,7 @@ pub(super) const fn table_limits(config: &Config, salt: u64) -> TableLimits {
     TableLimits {
         leaf_set: config.routing.leaf_set,
         bucket_links: config.routing.bucket_links,
-        known_max: TableLimits::KNOWN_MAX,
+        known_max: config.routing.contacts_max,
         salt,
     }
 }

@@ -130,6 +130,8 @@ pub struct Node {
     hello_all: bool,
     /// Links whose peers are still to hear of their neighbours.
     introduce: BTreeSet<LinkId>,
+    /// Leaf neighbours of whom the others are still to hear.
+    fresh_leaves: BTreeSet<PeerId>,
     looked_up: bool,
     healed_at: Instant,
     homes: Vec<PeerId>,
@@ -214,6 +216,7 @@ impl Node {
             failures: BTreeMap::new(),
             hello_all: false,
             introduce: BTreeSet::new(),
+            fresh_leaves: BTreeSet::new(),
             looked_up: false,
             healed_at: now,
             homes: Vec::new(),

@@ -71,12 +71,27 @@ impl Node {
                 self.send_hello(id, true, now);
             }
         }
+        self.spread_leaves(now);
         if !core::mem::take(&mut self.hello_all) {
             return;
         }
         let ids: Vec<LinkId> = self.open_links().map(|(id, _)| id).collect();
         for id in ids {
             self.send_hello(id, false, now);
+        }
+    }
+
+    /// Names new leaf neighbours to the others: who is near to one is near to the next.
+    fn spread_leaves(&mut self, now: Instant) {
+        let fresh = core::mem::take(&mut self.fresh_leaves);
+        if fresh.is_empty() {
+            return;
+        }
+        for leaf in self.table.leaf_set() {
+            let neighbours = self.home_claims_of(fresh.iter().copied().filter(|peer| *peer != leaf));
+            if let (false, Some(&link)) = (neighbours.is_empty(), self.peers.get(&leaf)) {
+                self.hello_with(link, neighbours, now);
+            }
         }
     }
 
@@ -91,6 +106,10 @@ impl Node {
         } else {
             Bounded::default()
         };
+        self.hello_with(id, neighbours, now);
+    }
+
+    fn hello_with(&mut self, id: LinkId, neighbours: Bounded<Bytes, 16>, now: Instant) {
         let hello = Hello {
             location: self.location(),
             ready: self.ready,
@@ -176,6 +195,9 @@ impl Node {
         if self.is_service() {
             // Not at once: most trials are over by then.
             self.introduce.insert(id);
+            if self.ready && self.table.is_leaf(peer.id) {
+                self.fresh_leaves.insert(peer.id);
+            }
             self.timers.set_earlier(Timer::Hello, now + self.config.routing.coalesce);
         }
         let healed = self
@@ -283,6 +305,9 @@ impl Node {
         let peer = claim.peer();
         if peer == self.me {
             return None;
+        }
+        if source != Some(peer) {
+            self.table.told_alive(peer, now);
         }
         let tolerance = self.config.routing.clock_tolerance;
         let known = self.homes_known.get(&peer);

@@ -29,6 +29,9 @@ mod ready;
 #[cfg(test)]
 mod tests;
 
+/// How long a failed contact is passed over once another node names it as linked.
+const TOLD_ALIVE: Duration = Duration::from_secs(10);
+
 /// Bounds of a [`Table`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TableLimits {
@@ -36,15 +39,11 @@ pub struct TableLimits {
     pub leaf_set: usize,
     /// Links wanted per bucket.
     pub bucket_links: usize,
-    /// Contacts that are known and not linked. Each costs about 200 bytes.
+    /// Contacts that are known and not linked. Each costs about 200 bytes. Sixteen candidates for each link of each
+    /// bucket take 320 in a network of 10,000.
     pub known_max: usize,
     /// A secret random number, which decides whom this node prefers among equals.
     pub salt: u64,
-}
-
-impl TableLimits {
-    /// Default of [`known_max`](Self::known_max): every node of a network of that size, about 400 KiB.
-    pub const KNOWN_MAX: usize = 2048;
 }
 
 /// A service node in the table.
@@ -298,6 +297,15 @@ impl Table {
     pub fn failed(&mut self, peer: PeerId, until: Instant) {
         if let Some(contact) = self.known_mut(&home_id(peer)) {
             contact.failed_until = Some(until);
+        }
+    }
+
+    /// Somebody who is linked to a contact names it: it lives, so a failure is not held against it for long. After a
+    /// partition each side has failed the other for minutes.
+    pub fn told_alive(&mut self, peer: PeerId, now: Instant) {
+        if let Some(contact) = self.known_mut(&home_id(peer)) {
+            let soon = now + TOLD_ALIVE;
+            contact.failed_until = contact.failed_until.map(|until| until.min(soon));
         }
     }
 

@@ -5,7 +5,7 @@
 //!
 //! | figure | test |
 //! |---|---|
-//! | rates ([`RATES`]: counts of counts) | Newcombe's interval for the difference of two proportions, made of their Wilson intervals, after the design effect of Rao and Scott where a side has several runs |
+//! | rates (counts of counts) | Newcombe's interval for the difference of two proportions, made of their Wilson intervals, after the design effect of Rao and Scott where a side has several runs |
 //! | others, with two runs or more on both sides | Welch's t-test |
 //! | others | a relative change above [`Options::threshold`] |
 //!

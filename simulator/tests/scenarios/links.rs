@@ -176,3 +176,20 @@ fn a_flood_of_service_nodes_never_exceeds_the_hard_budget_and_all_find_their_way
         assert_eq!(world.find(finder, 1).members, [world.sim.peer_id(nodes[29])]);
     }
 }
+
+#[test]
+fn a_fellow_member_is_admitted_beyond_the_soft_budget() {
+    let mut world = World::with(30, |config| {
+        (config.service.link.overlay_soft, config.service.link.overlay_hard) = (8, 40);
+    });
+    world.pass(secs(70));
+    let a = NodeIndex(0);
+    let linked: Vec<_> = world.node(a).links().iter().map(|link| link.peer).collect();
+    let far = (1..30).map(NodeIndex).filter(|node| !linked.contains(&world.sim.peer_id(*node)));
+    let b = far.last().expect("a node is not linked to all others");
+    assert!([a, b].iter().all(|node| world.node(*node).links().len() >= 8), "both are at their soft budget");
+    world.join(a, 1);
+    world.join(b, 1);
+    world.pass(secs(10));
+    assert_eq!((world.members(a, 1), world.members(b, 1)), (vec![b], vec![a]));
+}

@@ -169,3 +169,24 @@ fn a_service_node_that_restarts_at_its_address_is_found_again() {
         assert_eq!(world.find(client, 1).members, wanted, "{crash:?}");
     }
 }
+
+#[test]
+fn a_client_whose_homes_all_fell_silent_finds_through_others_at_once() {
+    let mut world = World::new(8);
+    let finder = world.client(0);
+    world.pass(secs(90));
+    let homes = world.node(finder).routing_table().homes;
+    let service_links = world.node(finder).links().iter().filter(|link| link.service).count();
+    assert_eq!((homes.len(), service_links), (3, 3), "it keeps its homes and nobody else");
+    let services = (0..8).map(NodeIndex);
+    let (silent, others): (Vec<NodeIndex>, Vec<NodeIndex>) =
+        services.partition(|node| homes.contains(&world.sim.peer_id(*node)));
+    world.join(others[0], 1);
+    world.pass(secs(5));
+    for home in silent {
+        world.sim.crash(home, Crash::Host);
+    }
+    let report = world.find(finder, 1);
+    assert_eq!(report.members, [world.sim.peer_id(others[0])]);
+    assert!(report.elapsed < secs(4), "long before the links are given up: {:?}", report.elapsed);
+}
