@@ -66,6 +66,7 @@ use forward::{PendingHop, Seen};
 use homes::HomeCandidates;
 use links::Link;
 use metrics::Metrics;
+use overlay::Hellos;
 use requests::Request;
 use rooms::Room;
 
@@ -127,11 +128,7 @@ pub struct Node {
     locations: BTreeMap<PeerId, RoomId>,
     /// How often service nodes failed or refused since they were linked last; only of known ones.
     failures: BTreeMap<PeerId, u32>,
-    hello_all: bool,
-    /// Links whose peers are still to hear of their neighbours.
-    introduce: BTreeSet<LinkId>,
-    /// Leaf neighbours of whom the others are still to hear.
-    fresh_leaves: BTreeSet<PeerId>,
+    hellos: Hellos,
     looked_up: bool,
     healed_at: Instant,
     homes: Vec<PeerId>,
@@ -214,9 +211,7 @@ impl Node {
             own_home: None,
             locations: BTreeMap::new(),
             failures: BTreeMap::new(),
-            hello_all: false,
-            introduce: BTreeSet::new(),
-            fresh_leaves: BTreeSet::new(),
+            hellos: Hellos::default(),
             looked_up: false,
             healed_at: now,
             homes: Vec::new(),

@@ -1,6 +1,7 @@
 //! The overlay of service nodes: home claims, hellos, leaf set and buckets, readiness, healing.
 
 use alloc::boxed::Box;
+use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
 
 use bytes::Bytes;
@@ -27,6 +28,17 @@ const PASSED_OVER: Duration = Duration::from_secs(30);
 const PASSED_OVER_DOUBLINGS: u32 = 5;
 /// Addresses dialled at a time by a node without any service link.
 const DIALS_OFFLINE: usize = 3;
+
+/// Hellos that are owed.
+#[derive(Debug, Default)]
+pub(super) struct Hellos {
+    /// Something of this node's own has changed: all are told.
+    all: bool,
+    /// Links whose peers are still to hear of their neighbours.
+    introduce: BTreeSet<LinkId>,
+    /// Leaf neighbours of whom the others are still to hear.
+    fresh_leaves: BTreeSet<PeerId>,
+}
 
 impl Node {
     /// Whether this is a service node.
@@ -61,18 +73,18 @@ impl Node {
 
     /// Sends a hello to all, soon.
     pub(super) fn announce_self(&mut self, now: Instant) {
-        self.hello_all = true;
+        self.hellos.all = true;
         self.timers.set_earlier(Timer::Hello, now + self.config.routing.coalesce);
     }
 
     pub(super) fn send_hellos(&mut self, now: Instant) {
-        for id in core::mem::take(&mut self.introduce) {
+        for id in core::mem::take(&mut self.hellos.introduce) {
             if self.links.get(&id).is_some_and(|link| link.is_open()) {
                 self.send_hello(id, true, now);
             }
         }
         self.spread_leaves(now);
-        if !core::mem::take(&mut self.hello_all) {
+        if !core::mem::take(&mut self.hellos.all) {
             return;
         }
         let ids: Vec<LinkId> = self.open_links().map(|(id, _)| id).collect();
@@ -83,7 +95,7 @@ impl Node {
 
     /// Names new leaf neighbours to the others: who is near to one is near to the next.
     fn spread_leaves(&mut self, now: Instant) {
-        let fresh = core::mem::take(&mut self.fresh_leaves);
+        let fresh = core::mem::take(&mut self.hellos.fresh_leaves);
         if fresh.is_empty() {
             return;
         }
@@ -194,9 +206,9 @@ impl Node {
         }
         if self.is_service() {
             // Not at once: most trials are over by then.
-            self.introduce.insert(id);
+            self.hellos.introduce.insert(id);
             if self.ready && self.table.is_leaf(peer.id) {
-                self.fresh_leaves.insert(peer.id);
+                self.hellos.fresh_leaves.insert(peer.id);
             }
             self.timers.set_earlier(Timer::Hello, now + self.config.routing.coalesce);
         }
@@ -358,7 +370,7 @@ impl Node {
             if hello.ready && !was_ready {
                 self.contact_ready(peer, now);
             }
-            if !hello.ready && self.introduce.remove(&id) {
+            if !hello.ready && self.hellos.introduce.remove(&id) {
                 // A newcomer looks for its neighbours.
                 self.send_hello(id, true, now);
             }

@@ -185,8 +185,8 @@ fn a_fellow_member_is_admitted_beyond_the_soft_budget() {
     world.pass(secs(70));
     let a = NodeIndex(0);
     let linked: Vec<_> = world.node(a).links().iter().map(|link| link.peer).collect();
-    let far = (1..30).map(NodeIndex).filter(|node| !linked.contains(&world.sim.peer_id(*node)));
-    let b = far.last().expect("a node is not linked to all others");
+    let mut far = (1..30).map(NodeIndex).filter(|node| !linked.contains(&world.sim.peer_id(*node)));
+    let b = far.next_back().expect("a node is not linked to all others");
     assert!([a, b].iter().all(|node| world.node(*node).links().len() >= 8), "both are at their soft budget");
     world.join(a, 1);
     world.join(b, 1);

@@ -70,7 +70,7 @@ impl Table {
     }
 
     /// A service node whose round-trip time would be worth knowing: not linked, not measured, and among the first
-    /// [`CANDIDATES`] drawn of a sub-prefix that its bucket covers with a link which it could replace. Buckets take turns, by `turn`. `None` once
+    /// sixteen drawn of a sub-prefix that its bucket covers with a link which it could replace. Buckets take turns, by `turn`. `None` once
     /// all are measured.
     #[must_use]
     pub fn trial(&self, turn: u64, now: Instant, pending: impl Fn(PeerId) -> bool) -> Option<PeerId> {
