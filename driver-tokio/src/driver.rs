@@ -525,6 +525,8 @@ impl Driver {
         let shared = self.shared.clone();
         tokio::task::spawn_blocking(move || {
             let outcome = dir.save(&snapshot);
+            // Free before anybody hears that it was written: the last one to hold it may be this.
+            drop(dir);
             if let Err(error) = &outcome {
                 shared.counters.save_failed.add();
                 tracing::warn!(%error, "the state could not be saved");
@@ -638,6 +640,8 @@ impl Driver {
     }
 
     fn finish(self) {
+        // Whoever waits for the end learns it as the inbox is dropped: the directory is free by then.
+        drop(self.saver);
         for subscriber in &self.subscribers {
             subscriber.send(NetworkEvent::ShutDown);
         }
