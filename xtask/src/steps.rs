@@ -119,9 +119,12 @@ fn counted(command: &mut Command, count: &Mutex<Count>) -> Outcome {
 /// Tests passed and failed, from the last line of nextest (`Summary [1.2s] 3 tests run: 2 passed, 1 failed, …`) or of a
 /// test binary (`test result: ok. 2 passed; 0 failed; …`).
 fn summary(line: &str) -> Option<(u64, u64)> {
-    let line = line.trim_start();
+    // Not indented: nextest shows the output of failed tests so, their own results among it.
     let counts = line.strip_prefix("test result:").or_else(|| {
-        line.strip_prefix("Summary [").and_then(|rest| rest.split_once(" run: ")).map(|(_, counts)| counts)
+        line.trim_start()
+            .strip_prefix("Summary [")
+            .and_then(|rest| rest.split_once(" run: "))
+            .map(|(_, counts)| counts)
     })?;
     let before = |word: &str| {
         let words: Vec<&str> = counts.split([' ', ',', ';', '.']).filter(|word| !word.is_empty()).collect();
@@ -143,6 +146,7 @@ mod tests {
             ("     Summary [   1.2s] 3/7 tests run: 2 passed, 1 failed, 0 skipped", Some((2, 1))),
             ("test result: ok. 12 passed; 0 failed; 0 ignored; 0 measured", Some((12, 0))),
             ("test result: FAILED. 1 passed; 2 failed; 0 ignored; 0 measured", Some((1, 2))),
+            ("    test result: FAILED. 0 passed; 1 failed; 0 ignored; 0 measured", None),
             ("running 3 tests", None),
         ];
         for (line, expected) in table {

@@ -95,9 +95,14 @@ impl Node {
         if self.in_pool(pool).count() < self.limit(pool, rank) {
             return Ok(());
         }
-        let least = self.in_pool(pool).min_by_key(|(_, link)| self.worth(link));
-        let least = least.filter(|(_, link)| self.worth(link).0 < rank).map(|(least, _)| least);
-        let Some(least) = least.filter(|_| pool != Pool::Served) else { return Err(CloseReason::Busy) };
+        if pool == Pool::Served {
+            // Clients are worth the same to a service node, and there are too many to compare.
+            return Err(CloseReason::Busy);
+        }
+        let least = self.in_pool(pool).map(|(least, link)| (self.worth(link), least)).min();
+        let Some((_, least)) = least.filter(|(worth, _)| worth.0 < rank) else {
+            return Err(CloseReason::Busy);
+        };
         self.metrics.count(Counter::LinksEvicted);
         self.drain_link(least, CloseReason::Busy, now);
         Ok(())
@@ -120,9 +125,7 @@ impl Node {
         if !peer.service {
             return Rank::Remote;
         }
-        // Leaf sets are not symmetric: the link counts if either end has the other among its nearest.
-        let for_peer = self.table.rank(&home_id(peer.id), &self.home_room) < self.config.routing.leaf_set;
-        if for_peer || self.table.is_leaf(peer.id) {
+        if self.are_leaves(peer) {
             Rank::Leaf
         } else if matches!(purpose, Some(DialFor::Overlay | DialFor::Trial)) {
             Rank::Bucket
@@ -131,9 +134,17 @@ impl Node {
         }
     }
 
+    /// Whether either of two service nodes has the other among its nearest, which is not symmetric. By what this node knows:
+    /// a peer's word for it would let anybody take the reserved places.
+    fn are_leaves(&self, peer: &Peer) -> bool {
+        let for_peer = self.table.rank(&home_id(peer.id), &self.home_room) < self.config.routing.leaf_set;
+        for_peer || self.table.is_leaf(peer.id)
+    }
+
     /// What a link in use is worth.
     fn worth(&self, link: &Link) -> Worth {
-        let lasting = link.peer.as_ref().map(|peer| self.lasting_reasons(link, peer)).unwrap_or_default();
+        let peer = link.peer.as_ref();
+        let lasting = peer.map(|peer| self.lasting_reasons(link, peer)).unwrap_or_default();
         let rank_of = |reason| match reason {
             LinkReason::Home => Rank::Home,
             LinkReason::Room => Rank::Room,
@@ -142,7 +153,8 @@ impl Node {
             LinkReason::Bucket | LinkReason::Relay => Rank::Bucket,
             LinkReason::SetUp => Rank::Remote,
         };
-        let theirs = if link.remote_reasons.contains(LinkReason::Leaf) {
+        let overlay = peer.filter(|peer| self.pool(peer) == Pool::Overlay);
+        let theirs = if overlay.is_some_and(|peer| self.are_leaves(peer)) {
             Rank::Leaf
         } else if link.remote_reasons.is_empty() {
             Rank::Idle

@@ -263,13 +263,7 @@ impl Node {
 
     /// A suspected peer was to answer by now.
     pub(super) fn life_timeout(&mut self, id: LinkId, now: Instant) {
-        let asked = now - self.config.link.life_timeout;
-        let heard = self
-            .links
-            .get(&id)
-            .and_then(|link| link.session.as_ref())
-            .and_then(|session| session.last_heard());
-        if heard.is_some_and(|heard| heard < asked) {
+        if !self.heard_after(id, now - self.config.link.life_timeout) {
             self.fail_link(id, crate::CloseReason::Silent, now);
         }
     }

@@ -426,19 +426,19 @@ impl Node {
     pub(super) fn probe_timeout(&mut self, id: LinkId, now: Instant) {
         let Some(LinkState::Contested(older)) = self.links.get(&id).map(|link| link.state) else { return };
         let asked = now - self.config.link.probe_timeout;
-        let alive = self
-            .links
-            .get(&older)
-            .filter(|link| link.is_open())
-            .and_then(|link| link.session.as_ref())
-            .and_then(Session::last_heard)
-            .is_some_and(|heard| heard > asked);
-        if alive {
+        let open = self.links.get(&older).is_some_and(|link| link.is_open());
+        if open && self.heard_after(older, asked) {
             self.drain_link(id, CloseReason::IdentityInUse, now);
         } else {
             self.fail_link(older, CloseReason::Replaced, now);
             self.admit_contested(id, now);
         }
+    }
+
+    /// Whether anything authenticated came over a link after `asked`.
+    pub(super) fn heard_after(&self, id: LinkId, asked: Instant) -> bool {
+        let session = self.links.get(&id).and_then(|link| link.session.as_ref());
+        session.and_then(Session::last_heard).is_some_and(|heard| heard > asked)
     }
 
     /// Places a link whose rival is gone; meanwhile another one may have taken the rival's place.

@@ -104,11 +104,10 @@ impl Streams {
         core::mem::take(&mut self.early)
     }
 
-    fn next_deadline(&mut self) -> Option<Instant> {
-        let inbox = &self.inbox;
+    fn next_deadline(&self) -> Option<Instant> {
         let times = [
-            inbox.next_deadline(),
-            self.repairs.next_question(|author| inbox.lacks_of(*author)),
+            self.inbox.next_deadline(),
+            self.repairs.next_question(),
             self.pulls.next_deadline(),
             self.held.next_deadline(),
             self.outbox.retained().next_deadline(),
@@ -609,7 +608,11 @@ impl Node {
     }
 
     fn schedule_streams(&mut self, room: RoomId, now: Instant) {
-        let next = self.rooms.get_mut(&room).and_then(|state| state.streams.next_deadline());
+        let next = self.rooms.get_mut(&room).and_then(|state| {
+            let Streams { repairs, inbox, .. } = &mut state.streams;
+            repairs.settle(|author| inbox.lacks_of(*author));
+            state.streams.next_deadline()
+        });
         match next {
             Some(at) => self.timers.set(Timer::Streams(room), at.max(now)),
             None => self.timers.clear(Timer::Streams(room)),

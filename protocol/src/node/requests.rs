@@ -146,9 +146,9 @@ impl Node {
             (request.avoid_first.clone(), request.through.filter(|_| request.attempt == 0));
         self.timers.set(Timer::Attempt(id), now + self.config.routing.attempt_timeout);
         let first = self.send_first(packet, &avoid, through, now);
-        if let Some(request) = self.requests.get_mut(&id) {
-            request.stranded = first.is_none();
-            request.avoid_first.extend(first);
+        if let (Some(first), Some(request)) = (first, self.requests.get_mut(&id)) {
+            request.stranded = false;
+            request.avoid_first.push(first);
         }
     }
 

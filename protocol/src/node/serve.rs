@@ -99,7 +99,8 @@ impl Node {
             now,
         );
         let slot = (room, claim.replica());
-        let pause = if self.is_service() { self.popularity.published(slot, now) } else { None };
+        let held = self.store.claims(room, claim.replica()) > 0;
+        let pause = held.then(|| self.popularity.published(slot, now)).flatten();
         let slow_down = pause.map_or(0, |pause| u16::try_from(pause.as_secs()).unwrap_or(u16::MAX));
         let answer = PublishAnswer { claims: Bounded::truncated(claims), newer, slow_down };
         self.reply(packet, encode_body(&answer), now);

@@ -38,9 +38,14 @@ impl Repairs {
         }
     }
 
-    /// When to ask next about the authors in `missing`; what was asked about others is forgotten.
-    pub fn next_question(&mut self, missing: impl Fn(&PeerId) -> bool) -> Option<Instant> {
+    /// Forgets what was asked about authors of whom nothing is `missing` any more.
+    pub fn settle(&mut self, missing: impl Fn(&PeerId) -> bool) {
         self.asked.retain(|author, _| missing(author));
+    }
+
+    /// When to ask again.
+    #[must_use]
+    pub fn next_question(&self) -> Option<Instant> {
         self.asked.values().map(|(at, _)| *at + ASK_PAUSE).min()
     }
 
@@ -76,8 +81,10 @@ mod tests {
         let author = PeerId([1; 32]);
         let asked: Vec<_> = [0, 1, 100, 499, 500, 501, 1000].map(|ms| repairs.ask(author, at(ms))).into();
         assert_eq!(asked, [Some(0), None, None, None, Some(1), None, Some(2)]);
-        assert_eq!(repairs.next_question(|_| true), Some(at(1500)));
-        assert_eq!(repairs.next_question(|_| false), None);
+        repairs.settle(|_| true);
+        assert_eq!(repairs.next_question(), Some(at(1500)));
+        repairs.settle(|_| false);
+        assert_eq!(repairs.next_question(), None);
         assert_eq!(repairs.ask(author, at(1001)), Some(0), "a new gap is asked about at once");
     }
 

@@ -7,7 +7,7 @@ use unamed_protocol::crypto::{
     Cipher, Crypto, CryptoError, Finished, Handshake, RealCrypto, Role, Signature,
 };
 use unamed_protocol::{Carrier, NetworkId, RoomKey};
-use unamed_simulator::Crash;
+use unamed_simulator::{Crash, NodeIndex};
 
 use crate::dsl::{World, ms, secs, sentences};
 
@@ -79,7 +79,7 @@ fn a_relay_carries_only_so_many_circuits_for_one_client() {
     assert_eq!(world.members(a, 1), [b]);
     assert_eq!(world.members(b, 1), [a]);
     assert_eq!(world.members(c, 1), []);
-    let relay = unamed_simulator::NodeIndex(0);
+    let relay = NodeIndex(0);
     assert!(world.count(relay, "circuits_refused") > 0);
     assert_eq!(world.count(relay, "circuits_relayed"), 1);
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use unamed_protocol::{CloseReason, Config, Event, NetworkId};
+use unamed_protocol::{CloseReason, Config, Event, LinkReason, LinkReasons, NetworkId};
 use unamed_simulator::{BookkeepingCrypto, Check, Crash, NodeIndex, RawState};
 
 use crate::dsl::{World, ms, secs, sentences};
@@ -192,4 +192,55 @@ fn a_fellow_member_is_admitted_beyond_the_soft_budget() {
     world.join(b, 1);
     world.pass(secs(10));
     assert_eq!((world.members(a, 1), world.members(b, 1)), (vec![b], vec![a]));
+}
+
+#[test]
+fn events_say_why_a_link_was_opened_and_closed() {
+    let mut world = World::new(1);
+    let [a, b] = world.members_at(1, [0, 0]);
+    let (peer, of_room) = (world.sim.peer_id(b), LinkReasons::default().with(LinkReason::Room));
+    world.leave(b, 1);
+    world.pass(secs(90));
+    let closed = |event: &Event| matches!(event, Event::LinkClosed { peer: of, reason: CloseReason::Unwanted, .. } if *of == peer);
+    assert!(world.told_at(a, closed).is_some(), "nobody needs the link any more");
+    world.forget();
+    world.join(b, 1);
+    world.pass(secs(5));
+    let opened = |event: &Event| {
+        matches!(event, Event::LinkOpened { peer: of, reasons, .. }
+            if *of == peer && reasons.without(LinkReason::SetUp) == of_room)
+    };
+    assert!(world.told_at(a, opened).is_some(), "{:?}", world.told(a));
+    world.forget();
+    world.sim.crash(b, Crash::Process);
+    world.pass(secs(5));
+    let lost = |event: &Event| {
+        matches!(event, Event::LinkClosed { peer: of, reasons, .. }
+            if *of == peer && reasons.contains(LinkReason::Room))
+    };
+    assert!(world.told_at(a, lost).is_some(), "{:?}", world.told(a));
+}
+
+#[test]
+fn bytes_are_counted_by_what_they_are_for() {
+    let mut world = World::new(4);
+    let finder = world.client(1);
+    world.join(NodeIndex(3), 1);
+    world.pass(secs(5));
+    let find = |world: &World, node| world.count(node, "bytes_sent_find");
+    assert_eq!(find(&world, finder), 0);
+    world.find(finder, 1);
+    assert!(find(&world, finder) > 0);
+    let counted: u64 = world
+        .node(finder)
+        .metrics()
+        .iter()
+        .filter(|(name, _)| name.starts_with("bytes_sent_"))
+        .map(|(_, bytes)| bytes)
+        .sum();
+    let sent = world.count(finder, "bytes_sent");
+    assert!(
+        counted <= sent && counted * 3 > sent,
+        "{counted} of {sent}: the rest is handshakes, framing and pings"
+    );
 }

@@ -213,3 +213,20 @@ fn two_parts_of_a_room_that_meet_are_told_so() {
         assert_eq!(world.members(client, 1), others);
     }
 }
+
+#[test]
+fn a_member_that_all_its_homes_deny_is_not_asked_for_again_and_again() {
+    let mut world = World::new(3);
+    let [a, b] = world.members_at(1, [0, 1]);
+    world.sim.crash(b, Crash::Process);
+    world.pass(secs(40));
+    assert_eq!(world.story(a, 1).len(), 1, "it is reported lost");
+    let asked = world.count(a, "bytes_sent_connect");
+    // Until its own renewal, whose answer names the old claim once more.
+    world.pass(secs(200));
+    assert_eq!(world.count(a, "bytes_sent_connect"), asked);
+    world.sim.restart(b, true);
+    world.join(b, 1);
+    world.pass(secs(10));
+    assert_eq!(world.members(a, 1), [b], "a newer claim begins anew");
+}

@@ -435,3 +435,17 @@ fn of_two_links_as_quick_the_bucket_keeps_the_one_that_stands_anyway() {
     table.set_kept_by_peer(other, false);
     assert!(bucket(&table, kept), "it stands, and is quicker");
 }
+
+#[test]
+fn who_is_named_as_alive_is_not_passed_over_for_long() {
+    let mut table = table(limits());
+    table.learn(peer(1), NOW);
+    table.failed(peer(1), NOW + Duration::from_secs(600));
+    table.told_alive(peer(1), NOW);
+    assert!(table.is_failed(peer(1), NOW + Duration::from_secs(9)));
+    assert!(!table.is_failed(peer(1), NOW + Duration::from_secs(10)));
+    // A failure that ends sooner is not drawn out.
+    table.failed(peer(1), NOW + Duration::from_secs(1));
+    table.told_alive(peer(1), NOW);
+    assert!(!table.is_failed(peer(1), NOW + Duration::from_secs(1)));
+}
