@@ -33,7 +33,7 @@ pub(crate) struct Dialler {
 impl Dialler {
     /// Opens a carrier.
     pub(crate) async fn dial(&self, target: Target) -> Result<Socket, DialError> {
-        let Target::WebSocket(address) = target;
+        let Target::WebSocket(address) = target else { return Err(DialError::Unsupported) };
         if address.secure {
             // TLS belongs here: around the TCP stream, with the host as server name.
             return Err(DialError::Unsupported);

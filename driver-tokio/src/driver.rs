@@ -460,6 +460,7 @@ impl Driver {
         while let Some(output) = self.node.poll_output() {
             match output {
                 Output::Dial(link, target) => self.dial(link, target),
+                Output::RemoteSignal(..) => {}
                 Output::Send(link, frame) => self.send(link, frame),
                 Output::Close(link, reason) => self.close(link, reason),
                 Output::Save(id, snapshot) => self.save(id, snapshot, now),

@@ -244,6 +244,11 @@ impl Driver {
                     let post = self.post.clone();
                     thread::spawn(move || post.send(Happening::Dialled(link, dial(&address))));
                 }
+                // This driver carries no WebRTC and says so by its configuration, so none is asked for.
+                Output::Dial(link, Target::WebRtc { .. }) => {
+                    self.node.handle_input(Input::DialFailed(link, DialError::Unsupported), now);
+                }
+                Output::RemoteSignal(..) => {}
                 Output::Send(link, frame) => {
                     // Never waits: the queue is bounded by the credit.
                     if let Some(Some(queue)) = self.links.get(&link) {

@@ -1,8 +1,9 @@
 //! Every bound and period of the core, with its unit and the source of its default.
 
+use alloc::vec::Vec;
 use core::time::Duration;
 
-use crate::NetworkId;
+use crate::{IceServer, NetworkId};
 
 /// What kind of node this is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -27,6 +28,40 @@ pub struct Config {
     pub routing: RoutingConfig,
     /// Rooms and messages.
     pub rooms: RoomConfig,
+    /// WebRTC between clients.
+    pub webrtc: WebRtcConfig,
+}
+
+/// How clients link directly.
+#[derive(Clone, Debug, PartialEq)]
+pub struct WebRtcConfig {
+    /// Whether the driver carries WebRTC. A node that does not has its pairs relayed.
+    pub enabled: bool,
+    /// A service node's: handed to its clients. A client's: used beside those it is handed. At most
+    /// [`IceServer::MAX`](crate::IceServer::MAX).
+    pub ice_servers: Vec<IceServer>,
+    /// Whether a client uses servers that its homes hand out and that are not at the home's own host, and TURN servers: a
+    /// third party then learns its address, or carries its traffic.
+    pub third_parties: bool,
+    /// From the dial to the open channel.
+    pub timeout: Duration,
+    /// Pauses after attempts that failed: first and largest. Meanwhile the pair is relayed.
+    pub backoff: (Duration, Duration),
+    /// Attempts at a time.
+    pub pending_max: usize,
+}
+
+impl Default for WebRtcConfig {
+    fn default() -> Self {
+        Self {
+            enabled: false,
+            ice_servers: Vec::new(),
+            third_parties: false,
+            timeout: Duration::from_secs(15),
+            backoff: (Duration::from_secs(30), Duration::from_secs(600)),
+            pending_max: 16,
+        }
+    }
 }
 
 /// How the loss of an idle link is noticed.
@@ -207,6 +242,7 @@ impl Config {
             link: LinkConfig::service(),
             routing: RoutingConfig::default(),
             rooms: RoomConfig::default(),
+            webrtc: WebRtcConfig::default(),
         }
     }
 
@@ -219,6 +255,7 @@ impl Config {
             link: LinkConfig::client(),
             routing: RoutingConfig::client(),
             rooms: RoomConfig::default(),
+            webrtc: WebRtcConfig::default(),
         }
     }
 }

@@ -124,7 +124,7 @@
 //!                     nodes[who].broadcast(room, "hello".into(), Recipients::All, now)?;
 //!                 }
 //!                 Output::Event(Event::Message(message)) => heard = Some(message),
-//!                 Output::Event(_) => {}
+//!                 Output::RemoteSignal(..) | Output::Event(_) => {}
 //!             }
 //!         }
 //!     }
@@ -172,12 +172,13 @@ mod node;
 mod room_key;
 pub mod rooms;
 pub mod routing;
+pub mod signal;
 mod time;
 mod timer;
 pub mod wire;
 
 pub use address::{Address, AddressClass, AddressError, Host};
-pub use config::{Config, KeepAlive, LinkConfig, NodeKind, RoomConfig, RoutingConfig};
+pub use config::{Config, KeepAlive, LinkConfig, NodeKind, RoomConfig, RoutingConfig, WebRtcConfig};
 pub use id::{Instance, LinkId, MessageId, PeerId, RequestId, RoomId, SaveId, hex};
 pub use identity::{Identity, KeyFileError, PeerIdError};
 pub use network::{NetworkId, NetworkIdError};
@@ -185,4 +186,5 @@ pub use node::Node;
 pub use node::SnapshotError;
 pub use node::api::*;
 pub use room_key::{RoomKey, RoomNameError, passphrase_from_file};
+pub use signal::{IceServer, Signal};
 pub use time::{Duration, Instant};

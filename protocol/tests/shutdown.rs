@@ -31,7 +31,9 @@ fn outputs(node: &mut Node) -> (Vec<Event>, Vec<SaveId>) {
         match output {
             Output::Event(event) => events.push(event),
             Output::Save(id, _) => saves.push(id),
-            Output::Dial(..) | Output::Send(..) | Output::Close(..) => panic!("{output:?}"),
+            Output::Dial(..) | Output::RemoteSignal(..) | Output::Send(..) | Output::Close(..) => {
+                panic!("{output:?}")
+            }
         }
     }
     (events, saves)

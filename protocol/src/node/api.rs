@@ -9,7 +9,8 @@ use bytes::Bytes;
 
 use crate::crypto::Crypto;
 use crate::{
-    Address, Config, Duration, Identity, Instant, LinkId, MessageId, PeerId, RequestId, RoomId, SaveId,
+    Address, Config, Duration, IceServer, Identity, Instant, LinkId, MessageId, PeerId, RequestId, RoomId,
+    SaveId, Signal,
 };
 
 /// What a node is constructed from.
@@ -63,6 +64,17 @@ pub struct Origin {
 pub enum Target {
     /// A WebSocket address.
     WebSocket(Address),
+    /// Another client, over a WebRTC data channel: one ordered, reliable channel, negotiated by both ends under id 0.
+    ///
+    /// The driver makes a peer connection with these servers. As offerer it makes the channel and an offer at once; as
+    /// answerer it waits for the offer, which follows as `Output::RemoteSignal`. What its stack finds goes in as
+    /// `Input::LocalSignal`. `Connected` says that the channel is open.
+    WebRtc {
+        /// Whether this end makes the offer.
+        offer: bool,
+        /// STUN and TURN servers, at most [`IceServer::MAX`].
+        ice_servers: Vec<IceServer>,
+    },
 }
 
 /// What the world did.
@@ -74,6 +86,8 @@ pub enum Input {
     DialFailed(LinkId, DialError),
     /// A frame arrived.
     Frame(LinkId, Bytes),
+    /// The WebRTC stack of a dialled link found something that the other end must know: its description first.
+    LocalSignal(LinkId, Signal),
     /// The carrier takes this many bytes of frames more; grants add up.
     Writable(LinkId, usize),
     /// The carrier is closed; the link is gone.
@@ -104,6 +118,8 @@ pub enum DialError {
     Tls,
     /// This driver cannot dial such an address.
     Unsupported,
+    /// The WebRTC stack found no way to the peer, or failed.
+    Ice,
 }
 
 /// Why a carrier closed.
@@ -124,6 +140,8 @@ pub enum Disconnect {
 pub enum Output {
     /// Open a carrier; answer with `Connected` or `DialFailed`.
     Dial(LinkId, Target),
+    /// Give the WebRTC stack of a dialled link what the other end's stack found.
+    RemoteSignal(LinkId, Signal),
     /// Send one frame, at most [`LinkConfig::frame_bytes_max`](crate::LinkConfig::frame_bytes_max) bytes, within the
     /// granted credit.
     Send(LinkId, Bytes),
@@ -347,6 +365,8 @@ pub enum Recipients {
 pub enum Carrier {
     /// A WebSocket.
     WebSocket,
+    /// A WebRTC data channel.
+    WebRtc,
     /// A circuit over other links, encrypted end to end.
     Circuit,
 }
@@ -357,6 +377,7 @@ impl Carrier {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::WebSocket => "websocket",
+            Self::WebRtc => "webrtc",
             Self::Circuit => "relayed",
         }
     }
@@ -424,10 +445,12 @@ pub enum CloseReason {
     RelayLost = 27,
     /// A relay refused a circuit.
     RelayRefused = 28,
+    /// WebRTC found no way to the peer.
+    Ice = 29,
 }
 
 impl CloseReason {
-    const ALL: [Self; 29] = [
+    const ALL: [Self; 30] = [
         Self::Unwanted,
         Self::Shutdown,
         Self::Busy,
@@ -457,6 +480,7 @@ impl CloseReason {
         Self::Unsupported,
         Self::RelayLost,
         Self::RelayRefused,
+        Self::Ice,
     ];
 
     /// The reason with this number on the wire; unknown numbers count as [`Closed`](Self::Closed).

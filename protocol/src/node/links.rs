@@ -249,6 +249,7 @@ impl Node {
             DialError::NotWebSocket => CloseReason::NotWebSocket,
             DialError::Tls => CloseReason::Tls,
             DialError::Unsupported => CloseReason::Unsupported,
+            DialError::Ice => CloseReason::Ice,
         };
         self.forget_link(id, reason, now);
     }

@@ -41,6 +41,7 @@ pub(crate) mod api;
 mod circuits;
 mod clock;
 mod connect;
+mod direct;
 mod dispatch;
 mod forward;
 mod holder;
@@ -341,6 +342,7 @@ impl Node {
             Input::Connected(id) => self.link_connected(id, now),
             Input::DialFailed(id, error) => self.link_dial_failed(id, error, now),
             Input::Frame(id, frame) => self.link_frame(id, frame, now),
+            Input::LocalSignal(id, signal) => self.local_signal(id, signal, now),
             Input::Writable(id, bytes) => self.link_writable(id, bytes),
             Input::Disconnected(id, how) => self.link_disconnected(id, how, now),
             Input::Saved(id, ok) => self.saved(id, ok, now),

@@ -53,6 +53,12 @@ impl Simulation {
     pub(super) fn perform(&mut self, node: u32, output: Output) {
         match output {
             Output::Dial(link, Target::WebSocket(address)) => self.dial(node, link, &address),
+            Output::Dial(link, Target::WebRtc { .. }) => {
+                if let Some(running) = &mut self.slots[node as usize].node {
+                    running.handle_input(Input::DialFailed(link, DialError::Unsupported), self.now);
+                }
+            }
+            Output::RemoteSignal(..) => {}
             Output::Send(link, frame) => self.send(node, link, frame),
             Output::Close(link, _) => {
                 self.trace.mark(self.now, node, Mark::Close, link);

@@ -172,7 +172,7 @@ impl Pair {
             Output::Save(id, _) => {
                 (SAVE_DELAY, (at, Parcel::Input(Input::Saved(id, !self.habits.saves_fail))))
             }
-            Output::Event(_) => return,
+            Output::RemoteSignal(..) | Output::Event(_) => return,
         };
         self.queue.push(self.now + due, parcel);
     }

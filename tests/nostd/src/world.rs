@@ -113,7 +113,7 @@ impl World {
             }
             Output::Save(save, _) => self.queue.push_back((from, Input::Saved(save, true))),
             Output::Event(Event::RoomJoined { .. }) => self.joined = true,
-            Output::Event(_) => {}
+            Output::RemoteSignal(..) | Output::Event(_) => {}
         }
     }
 

@@ -234,6 +234,9 @@ impl World {
                 self.assert_dialable(&address);
                 self.add_carrier(link, CarrierState::Dialing(address), None);
             }
+            Output::Dial(_, Target::WebRtc { .. }) | Output::RemoteSignal(..) => {
+                panic!("{output:?}, which the configuration forbids");
+            }
             Output::Send(link, frame) => {
                 let Some(carrier) = self.carriers.get_mut(&link) else {
                     panic!("a frame for {link:?}, which is gone");
