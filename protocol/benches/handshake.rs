@@ -9,7 +9,8 @@ use bytes::Bytes;
 use divan::counter::{BytesCount, ItemsCount};
 use divan::{Bencher, black_box};
 use unamed_protocol::crypto::{Crypto, IdealCrypto, RealCrypto, Role, sha256};
-use unamed_protocol::link::{Class, Outgoing, Session, SessionConfig, SessionEvent};
+use unamed_protocol::link::{Class, Outgoing, Secrecy, Session, SessionConfig, SessionEvent};
+use unamed_protocol::wire::Bounded;
 use unamed_protocol::{Config, Identity, Instance, Instant, NetworkId};
 
 mod ratio;
@@ -85,6 +86,8 @@ fn session(crypto: &Arc<dyn Crypto>, role: Role, name: u8) -> Session {
         static_secret: [name ^ 0x40; 32],
         ephemeral: [name ^ 0x80; 32],
         expected: None,
+        secrecy: Secrecy::Noise,
+        extensions: Bounded::default(),
     };
     let mut session = Session::new(config, Arc::clone(crypto), NOW);
     session.grant(usize::MAX);

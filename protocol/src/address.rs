@@ -157,6 +157,18 @@ impl Address {
     }
 }
 
+impl Host {
+    /// Whether `text` is this host's address or name.
+    #[must_use]
+    pub fn is_named(&self, text: &str) -> bool {
+        match self {
+            Self::Ip4(ip) => text.parse() == Ok(*ip),
+            Self::Ip6(ip) => text.parse() == Ok(*ip),
+            Self::Dns(name) | Self::Dns4(name) | Self::Dns6(name) => name.eq_ignore_ascii_case(text),
+        }
+    }
+}
+
 impl fmt::Display for Host {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -1,11 +1,15 @@
 //! Messages and payloads of any kind, from an input's choices.
 
 use bytes::Bytes;
+use unamed_protocol::signal::{
+    Candidate, CandidateHost, CandidateKind, Description, Fingerprint, IceServer, IceText, Setup, Signal,
+};
 use unamed_protocol::wire::message::{
     Announce, CircuitCredit, CircuitOpen, CircuitOpened, CircuitReset, Connect, ConnectAnswer, ConnectReply,
-    ConnectRequest, Extension, FindAnswer, Goodbye, HandshakePayload, Header, Hello, HopAck, NearestAnswer,
-    Notify, Ping, Publish, PublishAnswer, Pull, Purpose, PushSet, Reasons, Replicate, RoomClaims, RoomLeave,
-    RoomProof, RoomRefused, StoreDigest, StreamMark, StreamMarks, StreamNext, Withdraw,
+    ConnectRequest, Extension, FindAnswer, Goodbye, HandshakePayload, Header, Hello, HopAck, IceServers,
+    NearestAnswer, Notify, Ping, Publish, PublishAnswer, Pull, Purpose, PushSet, Reasons, Replicate,
+    RoomClaims, RoomLeave, RoomProof, RoomRefused, SignalStep, StoreDigest, StreamMark, StreamMarks,
+    StreamNext, Withdraw,
 };
 use unamed_protocol::wire::{
     Bounded, CircuitData, EXCLUDE_MAX, Message, PeerIds, REPLY_ROUTE_MAX, ROUTE_MAX, Reply, RoomMessage,
@@ -252,8 +256,49 @@ fn room<W: Words + ?Sized>(words: &mut W, from: &mut Source<'_>) -> Message {
             room: words.room(from),
             marks: many(from, |from| words.mark(from)),
         }),
+        9 => direct(from),
         _ => Message::RoomMessage(words.room_message(from)),
     }
+}
+
+/// What opens a direct link, all of it legal.
+fn direct(from: &mut Source<'_>) -> Message {
+    if from.flag() {
+        let server =
+            |from: &mut Source<'_>| IceServer::new(&format!("stun:s{}.example", from.byte()), None).ok();
+        let servers = from.list(IceServer::MAX, server).into_iter().flatten();
+        return Message::IceServers(IceServers { servers: Bounded::truncated(servers) });
+    }
+    let session = u64::from(from.byte());
+    let signal = match from.below(4) {
+        0 => Signal::Offer(description(from)),
+        1 => Signal::Answer(description(from)),
+        2 => candidate(from).map_or(Signal::EndOfCandidates, Signal::Candidate),
+        _ => Signal::EndOfCandidates,
+    };
+    Message::Signal(SignalStep { session, signal })
+}
+
+/// One end's description. Its fields are few, so that two ends may say the same.
+pub(crate) fn description(from: &mut Source<'_>) -> Description {
+    let mark = from.below(16);
+    let setup = [Setup::ActPass, Setup::Active, Setup::Passive];
+    Description {
+        ufrag: IceText::new(&format!("u{mark:03}")).unwrap(),
+        pwd: IceText::new(&format!("p{mark:023}")).unwrap(),
+        fingerprint: Fingerprint([mark as u8; 32]),
+        setup: setup[from.below(3)],
+        candidates: Bounded::truncated(from.list(4, candidate).into_iter().flatten()),
+    }
+}
+
+pub(crate) fn candidate(from: &mut Source<'_>) -> Option<Candidate> {
+    let host = match from.below(3) {
+        0 => CandidateHost::V4([127, 0, 0, from.byte()]),
+        1 => CandidateHost::V4([192, 0, 2, from.byte()]),
+        _ => CandidateHost::Mdns([from.byte(); 16]),
+    };
+    Candidate::new(CandidateKind::Host, host, 1 + u16::from(from.byte()), 1 + u32::from(from.byte())).ok()
 }
 
 fn message_ids<W: Words + ?Sized>(words: &mut W, from: &mut Source<'_>) -> Bounded<MessageId, 64> {

@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use unamed_protocol::crypto::{Crypto as _, IdealCrypto, Role};
-use unamed_protocol::link::{Class, Outgoing, Session, SessionConfig, SessionEvent};
+use unamed_protocol::link::{Class, Outgoing, Secrecy, Session, SessionConfig, SessionEvent};
+use unamed_protocol::wire::Bounded;
 use unamed_protocol::{Config, Duration, Identity, Instance, Instant, LinkConfig, NetworkId, PeerId};
 
 use crate::forger::Forger;
@@ -52,6 +53,8 @@ impl Watched {
             static_secret: [3; 32],
             ephemeral: [4; 32],
             expected: None,
+            secrecy: Secrecy::Noise,
+            extensions: Bounded::default(),
         };
         let session = Session::new(config, Arc::new(IdealCrypto), now);
         Self { session, config: link, now, granted: 0, used: 0, established: false, closed: false }

@@ -38,6 +38,8 @@ pub(super) enum FrameKind {
     Transport = 3,
     /// A close reason in the clear.
     Refused = 4,
+    /// Who the sender is, signed over the carrier's transcript.
+    Proof = 5,
 }
 
 impl FrameKind {
@@ -48,6 +50,7 @@ impl FrameKind {
             2 => Some(Self::Hello3),
             3 => Some(Self::Transport),
             4 => Some(Self::Refused),
+            5 => Some(Self::Proof),
             _ => None,
         }
     }
@@ -95,8 +98,10 @@ fn push_versions(out: &mut Vec<u8>) {
 ///
 /// Magic and version list stand at the same place in all versions, so they are read whatever the version byte says.
 pub(super) fn split_hello1(frame: &[u8], network_tag: [u8; 8]) -> Result<(&[u8], &[u8]), CloseReason> {
-    if let Some((FrameKind::Hello2 | FrameKind::Hello3 | FrameKind::Transport | FrameKind::Refused, _)) =
-        split(frame)
+    if let Some((
+        FrameKind::Hello2 | FrameKind::Hello3 | FrameKind::Transport | FrameKind::Refused | FrameKind::Proof,
+        _,
+    )) = split(frame)
     {
         return Err(CloseReason::Handshake);
     }

@@ -1,4 +1,5 @@
-//! The handshake of one link: three messages, and what is checked in them.
+//! The handshake of one link, and what is checked in it: three Noise messages, or one proof of each end where the carrier
+//! itself is secret.
 
 use alloc::boxed::Box;
 use alloc::sync::Arc;
@@ -10,13 +11,29 @@ use zeroize::Zeroizing;
 
 use super::frame::{self, FrameKind};
 use super::session::SessionConfig;
-use crate::crypto::{Cipher, Crypto, Finished, Handshake, Role, signing_input};
+use crate::crypto::{Cipher, Crypto, CryptoError, Finished, Handshake, Role, signing_input};
 use crate::wire::Bounded;
 use crate::wire::message::{Extension, HandshakePayload};
 use crate::{CloseReason, Identity, Instance, NetworkId, PeerId};
 
-/// The kind of the handshake's signatures.
+/// The kind of the signatures in a Noise handshake.
 const SIGNATURE_KIND: &str = "handshake";
+
+/// The kind of the signatures over a carrier's transcript.
+const PROOF_KIND: &str = "channel";
+
+/// What keeps a link secret, and binds it to its ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Secrecy {
+    /// Noise XX inside the carrier.
+    Noise,
+    /// The carrier itself, whose ends are told apart by what both signalled: each end signs the transcript. Frames pass
+    /// as they are.
+    Carrier {
+        /// Equal at both ends and nowhere else; becomes the link's channel binding.
+        transcript: [u8; 32],
+    },
+}
 
 /// What the handshake proved of the peer.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -58,6 +75,8 @@ enum Stage {
     /// With the own first frame, to know it again when it is reflected.
     Hello2(Box<dyn Handshake>, Bytes),
     Hello3(Box<dyn Handshake>),
+    /// The peer's proof over this transcript.
+    Proof([u8; 32]),
     Over,
 }
 
@@ -74,6 +93,7 @@ pub(super) struct Handshaking {
     static_secret: Zeroizing<[u8; 32]>,
     ephemeral: Zeroizing<[u8; 32]>,
     expected: Option<PeerId>,
+    extensions: Bounded<Extension, 16>,
 }
 
 impl fmt::Debug for Handshaking {
@@ -87,8 +107,9 @@ impl fmt::Debug for Handshaking {
 }
 
 impl Handshaking {
-    /// Starts; an initiator's first frame comes with it, unless the crypto provider refuses to make one.
+    /// Starts; the first frame comes with it if this end has one to send, unless the crypto provider refuses to make one.
     pub(super) fn new(config: SessionConfig, crypto: Arc<dyn Crypto>) -> (Self, Option<Bytes>) {
+        let secrecy = config.secrecy;
         let mut handshake = Self {
             stage: Stage::Hello1,
             crypto,
@@ -101,12 +122,25 @@ impl Handshaking {
             static_secret: Zeroizing::new(config.static_secret),
             ephemeral: Zeroizing::new(config.ephemeral),
             expected: config.expected,
+            extensions: config.extensions,
         };
-        let hello1 = match handshake.role {
-            Role::Initiator => handshake.hello1(),
-            Role::Responder => None,
+        let first = match (secrecy, handshake.role) {
+            (Secrecy::Noise, Role::Initiator) => handshake.hello1(),
+            (Secrecy::Noise, Role::Responder) => None,
+            (Secrecy::Carrier { transcript }, _) => handshake.proof(transcript),
         };
-        (handshake, hello1)
+        (handshake, first)
+    }
+
+    fn proof(&mut self, transcript: [u8; 32]) -> Option<Bytes> {
+        self.stage = Stage::Proof(transcript);
+        let payload = self.payload(PROOF_KIND, &transcript).ok()?;
+        Some(frame::join(FrameKind::Proof, &[&payload]))
+    }
+
+    /// Whether the peer's next frame answers the own last one, so that the time between them is a round trip.
+    pub(super) const fn alternates(&self) -> bool {
+        !matches!(self.stage, Stage::Proof(_))
     }
 
     fn hello1(&mut self) -> Option<Bytes> {
@@ -128,6 +162,7 @@ impl Handshaking {
             Stage::Hello1 => self.handle_hello1(frame),
             Stage::Hello2(noise, hello1) => self.handle_hello2(noise, &hello1, frame),
             Stage::Hello3(noise) => self.handle_hello3(noise, frame),
+            Stage::Proof(transcript) => self.handle_proof(transcript, frame),
             Stage::Over => Err(CloseReason::Handshake),
         };
         step.unwrap_or_else(|reason| {
@@ -144,7 +179,7 @@ impl Handshaking {
         if !payload.is_empty() {
             return Err(CloseReason::Handshake);
         }
-        let reply = noise.write_message(&self.payload()?).map_err(|_| CloseReason::Handshake)?;
+        let reply = noise.write_message(&self.noise_payload()?).map_err(|_| CloseReason::Handshake)?;
         self.stage = Stage::Hello3(noise);
         Ok(Step::Reply(frame::join(FrameKind::Hello2, &[&reply])))
     }
@@ -163,17 +198,15 @@ impl Handshaking {
         }
         let message = match frame::split(frame) {
             Some((FrameKind::Hello2, message)) => message,
-            Some((FrameKind::Hello1 | FrameKind::Hello3 | FrameKind::Transport | FrameKind::Refused, _)) => {
-                return Err(CloseReason::Handshake);
-            }
+            Some((_, _)) => return Err(CloseReason::Handshake),
             None => return Err(CloseReason::NotOurProtocol),
         };
         if frame.len() > frame::PREAUTH_FRAME_BYTES_MAX {
             return Err(CloseReason::TooLarge);
         }
         let payload = noise.read_message(message).map_err(|_| CloseReason::Handshake)?;
-        let claimed = self.check(&payload, noise.remote_static())?;
-        let reply = noise.write_message(&self.payload()?).map_err(|_| CloseReason::Handshake)?;
+        let claimed = self.check_noise(&payload, noise.remote_static())?;
+        let reply = noise.write_message(&self.noise_payload()?).map_err(|_| CloseReason::Handshake)?;
         finish(noise, claimed, Some(frame::join(FrameKind::Hello3, &[&reply])))
     }
 
@@ -185,27 +218,50 @@ impl Handshaking {
             return Err(CloseReason::Handshake);
         };
         let payload = noise.read_message(message).map_err(|_| CloseReason::Handshake)?;
-        let claimed = self.check(&payload, noise.remote_static())?;
+        let claimed = self.check_noise(&payload, noise.remote_static())?;
         finish(noise, claimed, None)
     }
 
-    /// This end's payload.
-    fn payload(&self) -> Result<Vec<u8>, CloseReason> {
-        let static_key = self.crypto.sealing_public_key(&self.static_secret);
-        let input = signed(self.role, &self.network, &static_key);
+    fn handle_proof(&self, transcript: [u8; 32], frame: &[u8]) -> Result<Step, CloseReason> {
+        if frame.len() > frame::PREAUTH_FRAME_BYTES_MAX {
+            return Err(CloseReason::TooLarge);
+        }
+        let Some((FrameKind::Proof, payload)) = frame::split(frame) else {
+            return Err(CloseReason::Handshake);
+        };
+        let claimed = self.check(payload, PROOF_KIND, &transcript)?;
+        let peer = authenticated(claimed, transcript);
+        Ok(Step::Finished { reply: None, cipher: Box::new(Clear), peer })
+    }
+
+    fn noise_payload(&self) -> Result<Vec<u8>, CloseReason> {
+        self.payload(SIGNATURE_KIND, &self.crypto.sealing_public_key(&self.static_secret))
+    }
+
+    /// This end's payload, signed over what binds it to this handshake.
+    fn payload(&self, kind: &str, bound_to: &[u8; 32]) -> Result<Vec<u8>, CloseReason> {
+        let input = signed(kind, self.role, &self.network, bound_to);
         let payload = HandshakePayload {
             identity: self.peer,
             signature: self.crypto.sign(self.identity.secret(), &input),
             instance: self.instance,
             service: self.service,
-            extensions: Bounded::default(),
+            extensions: self.extensions.clone(),
         };
         postcard::to_allocvec(&payload).map_err(|_| CloseReason::Handshake)
     }
 
+    fn check_noise(&self, payload: &[u8], remote: Option<[u8; 32]>) -> Result<HandshakePayload, CloseReason> {
+        self.check(payload, SIGNATURE_KIND, &remote.ok_or(CloseReason::Handshake)?)
+    }
+
     /// Checks the peer's payload. The signature comes first: what is said without it says nothing of the peer.
-    fn check(&self, payload: &[u8], remote: Option<[u8; 32]>) -> Result<HandshakePayload, CloseReason> {
-        let remote = remote.ok_or(CloseReason::Handshake)?;
+    fn check(
+        &self,
+        payload: &[u8],
+        kind: &str,
+        bound_to: &[u8; 32],
+    ) -> Result<HandshakePayload, CloseReason> {
         let (payload, rest): (HandshakePayload, _) =
             postcard::take_from_bytes(payload).map_err(|_| CloseReason::Handshake)?;
         if !rest.is_empty() {
@@ -215,7 +271,7 @@ impl Handshaking {
             Role::Initiator => Role::Responder,
             Role::Responder => Role::Initiator,
         };
-        let input = signed(role, &self.network, &remote);
+        let input = signed(kind, role, &self.network, bound_to);
         if !self.crypto.verify(payload.identity.as_bytes(), &input, &payload.signature) {
             return Err(CloseReason::BadKey);
         }
@@ -230,13 +286,13 @@ impl Handshaking {
     }
 }
 
-/// What the identity key signs: the sender's role and its static key.
-fn signed(role: Role, network: &NetworkId, static_key: &[u8; 32]) -> Vec<u8> {
+/// What the identity key signs: the sender's role, and its static key or the transcript.
+fn signed(kind: &str, role: Role, network: &NetworkId, bound_to: &[u8; 32]) -> Vec<u8> {
     let role = match role {
         Role::Initiator => 0,
         Role::Responder => 1,
     };
-    signing_input(SIGNATURE_KIND, network, &[&[role], static_key])
+    signing_input(kind, network, &[&[role], bound_to])
 }
 
 fn finish(
@@ -245,12 +301,30 @@ fn finish(
     reply: Option<Bytes>,
 ) -> Result<Step, CloseReason> {
     let Finished { cipher, binding } = noise.finish().map_err(|_| CloseReason::Handshake)?;
-    let peer = Peer {
+    Ok(Step::Finished { reply, cipher, peer: authenticated(claimed, binding) })
+}
+
+fn authenticated(claimed: HandshakePayload, binding: [u8; 32]) -> Peer {
+    Peer {
         id: claimed.identity,
         instance: claimed.instance,
         service: claimed.service,
         binding,
         extensions: claimed.extensions.into_inner(),
-    };
-    Ok(Step::Finished { reply, cipher, peer })
+    }
+}
+
+/// Transport over a carrier that is secret itself: bytes pass as they are.
+#[derive(Debug)]
+struct Clear;
+
+impl Cipher for Clear {
+    fn encrypt_in_place(&mut self, _: &mut Vec<u8>, _: usize) -> Result<(), CryptoError> {
+        Ok(())
+    }
+
+    fn decrypt(&mut self, ciphertext: &[u8], out: &mut Vec<u8>) -> Result<(), CryptoError> {
+        out.extend_from_slice(ciphertext);
+        Ok(())
+    }
 }

@@ -36,7 +36,7 @@ mod queue;
 mod session;
 
 pub use frame::{FRAME_OVERHEAD, PREAUTH_FRAME_BYTES_MAX, WIRE_VERSION};
-pub use handshake::Peer;
+pub use handshake::{Peer, Secrecy};
 pub use queue::{Class, Outgoing, QueueError, Sent};
 pub use session::{Session, SessionConfig, SessionEvent};
 

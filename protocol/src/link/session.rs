@@ -11,12 +11,13 @@ use bytes::Bytes;
 
 use super::fragment::{Arrival, Reassembly, WHOLE};
 use super::frame::{self, FRAME_OVERHEAD, FrameKind, HEADER_BYTES, PREAUTH_FRAME_BYTES_MAX};
-use super::handshake::{Handshaking, Peer, Step};
+use super::handshake::{Handshaking, Peer, Secrecy, Step};
 use super::keepalive::{Keepalive, RoundTrip};
 use super::queue::{Class, Outgoing, QueueError, Queues, Sent};
 use crate::config::KeepAlive;
 use crate::crypto::{Cipher, Crypto, Role};
-use crate::wire::message::{Ping, kind};
+use crate::wire::Bounded;
+use crate::wire::message::{Extension, Ping, kind};
 use crate::{CloseReason, Identity, Instance, Instant, LinkConfig, NetworkId, PeerId};
 
 /// What a session is made from.
@@ -51,6 +52,10 @@ pub struct SessionConfig {
     pub ephemeral: [u8; 32],
     /// Who must be at the other end, if that is known.
     pub expected: Option<PeerId>,
+    /// What keeps the link secret.
+    pub secrecy: Secrecy,
+    /// What this end says of itself beside the rest.
+    pub extensions: Bounded<Extension, 16>,
 }
 
 impl fmt::Debug for SessionConfig {
@@ -63,6 +68,7 @@ impl fmt::Debug for SessionConfig {
             .field("instance", &self.instance)
             .field("service", &self.service)
             .field("expected", &self.expected)
+            .field("secrecy", &self.secrecy)
             .finish_non_exhaustive()
     }
 }
@@ -162,7 +168,7 @@ pub struct Session {
 }
 
 impl Session {
-    /// Makes a session as the carrier opens. An initiator's first frame waits for credit.
+    /// Makes a session as the carrier opens. Its first frame, if this end has one to send, waits for credit.
     #[must_use]
     pub fn new(config: SessionConfig, crypto: Arc<dyn Crypto>, now: Instant) -> Self {
         let link = &config.link;
@@ -180,13 +186,14 @@ impl Session {
             silence_client: link.silence_client,
             service: config.service,
         };
-        let (timeout, initiator) = (link.handshake_timeout, config.role == Role::Initiator);
-        let (handshake, hello1) = Handshaking::new(config, crypto);
-        let failed = (initiator && hello1.is_none()).then_some(CloseReason::Handshake);
+        let timeout = link.handshake_timeout;
+        let begins = config.role == Role::Initiator || config.secrecy != Secrecy::Noise;
+        let (handshake, first) = Handshaking::new(config, crypto);
+        let failed = (begins && first.is_none()).then_some(CloseReason::Handshake);
         Self {
             bounds,
             state: State::Handshaking { handshake: Box::new(handshake), deadline: now + timeout, timeout },
-            outbox: hello1.into_iter().collect(),
+            outbox: first.into_iter().collect(),
             queues: Queues::default(),
             sent: Vec::new(),
             credit: 0,
@@ -246,7 +253,7 @@ impl Session {
     pub fn poll_frame(&mut self, now: Instant) -> Option<Bytes> {
         if let Some(frame) = self.outbox.front() {
             self.credit = self.credit.checked_sub(frame.len().saturating_add(self.bounds.frame_charge))?;
-            self.asked = Some(now);
+            self.asked = self.awaits_answer().then_some(now);
             let frame = self.outbox.pop_front();
             self.progressed(now);
             return frame;
@@ -430,6 +437,11 @@ impl Session {
         }
     }
 
+    /// Whether the next frame of the peer answers the own one.
+    const fn awaits_answer(&self) -> bool {
+        matches!(&self.state, State::Handshaking { handshake, .. } if handshake.alternates())
+    }
+
     fn handle_step(&mut self, step: Step, now: Instant, events: &mut Vec<SessionEvent>) {
         if let Some(asked) = self.asked.take() {
             self.rtt.sample(now.since(asked));
@@ -549,10 +561,7 @@ impl Established {
             Some((FrameKind::Refused, _)) if !self.heard => {
                 return Err(frame::parse_refused(frame).unwrap_or(CloseReason::Violation));
             }
-            Some((FrameKind::Hello1 | FrameKind::Hello2 | FrameKind::Hello3 | FrameKind::Refused, _))
-            | None => {
-                return Err(CloseReason::Violation);
-            }
+            Some((_, _)) | None => return Err(CloseReason::Violation),
         };
         let mut plaintext = Vec::with_capacity(frame.len().saturating_sub(HEADER_BYTES));
         self.cipher.decrypt(ciphertext, &mut plaintext).map_err(|_| CloseReason::Decrypt)?;

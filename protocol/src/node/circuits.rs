@@ -16,7 +16,7 @@ use super::links::{Link, LinkCarrier, LinkState};
 use super::metrics::Counter;
 use crate::config::KeepAlive;
 use crate::crypto::Role;
-use crate::link::{Class, Outgoing, Sent, Session};
+use crate::link::{Class, Outgoing, Secrecy, Sent, Session};
 use crate::wire::message::{CircuitCredit, CircuitOpen, CircuitOpened, CircuitReset};
 use crate::wire::{Bounded, CircuitData, Message};
 use crate::{Instant, LinkId, MessageId, PeerId, RoomId};
@@ -108,7 +108,7 @@ impl Node {
         let furthest = |lasting: bool| {
             route.iter().enumerate().rev().find_map(|(index, peer)| {
                 let id = self.peers.get(peer)?;
-                let link = self.links.get(id).filter(|link| link.carrier == LinkCarrier::WebSocket)?;
+                let link = self.links.get(id).filter(|link| !link.is_circuit())?;
                 let rest = route.iter().skip(index.saturating_add(1)).copied();
                 (!lasting || self.is_lasting(link)).then(|| (*id, Bounded::truncated(rest)))
             })
@@ -146,7 +146,7 @@ impl Node {
 
     pub(super) fn handle_circuit_open(&mut self, id: LinkId, open: &CircuitOpen, now: Instant) {
         let key = (id, open.circuit);
-        let Some(link) = self.links.get(&id).filter(|link| link.carrier == LinkCarrier::WebSocket) else {
+        let Some(link) = self.links.get(&id).filter(|link| !link.is_circuit()) else {
             return;
         };
         let parity = open.circuit % 2 == u32::from(link.outbound);
@@ -175,7 +175,7 @@ impl Node {
         }
         let id = self.mint_link();
         let mut link = Link::new(LinkCarrier::Circuit { via: key.0, number: key.1 }, false, now);
-        let mut session = self.session(Role::Responder, Some(open.origin), link.carrier, now);
+        let mut session = self.session(Role::Responder, Secrecy::Noise, Some(open.origin), link.carrier, now);
         session.grant((open.window as usize).min(self.config.link.circuit_window_bytes));
         link.session = Some(session);
         link.state = LinkState::Handshaking;

@@ -21,6 +21,8 @@ pub(super) enum Timer {
     Drain(LinkId),
     /// A circuit was not opened.
     Circuit(LinkId),
+    /// A relayed pair may link directly.
+    Upgrade(PeerId),
     /// A hop was not acknowledged.
     Hop(RequestId, u8),
     /// An attempt was not answered.
@@ -75,6 +77,7 @@ impl Timer {
             Self::Life(_) => "life",
             Self::Drain(_) => "drain",
             Self::Circuit(_) => "circuit",
+            Self::Upgrade(_) => "upgrade",
             Self::Hop(..) => "hop",
             Self::Attempt(_) => "attempt",
             Self::Retry(_) => "retry",
@@ -140,6 +143,11 @@ impl Randomness {
             jitter: child(b"jitter"),
             choices: child(b"choices"),
         }
+    }
+
+    /// A number that tells one attempt of two peers from another.
+    pub(super) fn session(&mut self) -> u64 {
+        self.choices.next_u64()
     }
 
     /// Fresh key material.

@@ -44,6 +44,8 @@ impl Node {
             Message::Pull(pull) => self.handle_pull(id, &pull, now),
             Message::PushSet(set) => self.handle_push_set(id, &set),
             Message::StreamMarks(marks) => self.handle_marks(id, &marks, now),
+            Message::Signal(step) => self.handle_signal(id, step, now),
+            Message::IceServers(handed) => self.handle_ice_servers(id, handed),
         }
     }
 
@@ -56,6 +58,7 @@ impl Node {
             Timer::Life(id) => self.life_timeout(id, now),
             Timer::Drain(id) => self.drain_timeout(id, now),
             Timer::Circuit(id) => self.circuit_timeout(id, now),
+            Timer::Upgrade(peer) => self.upgrade_due(peer, now),
             Timer::Hop(request, attempt) => self.hop_timeout(request, attempt, now),
             Timer::Attempt(request) => self.attempt_timeout(request, now),
             Timer::Retry(request) => self.retry_due(request, now),

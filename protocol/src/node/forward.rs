@@ -252,7 +252,7 @@ impl Node {
     }
 
     /// Pings a peer that was silent when it should not have been; without an answer in time its link is lost.
-    fn ask_for_life(&mut self, peer: PeerId, now: Instant) {
+    pub(super) fn ask_for_life(&mut self, peer: PeerId, now: Instant) {
         let Some(&id) = self.peers.get(&peer) else { return };
         if let Some(session) = self.links.get_mut(&id).and_then(|link| link.session.as_mut()) {
             session.probe(now);

@@ -7,7 +7,7 @@ use alloc::vec::Vec;
 use super::Node;
 use super::circuits::CircuitEnd;
 use super::clock::Timer;
-use super::links::{LinkCarrier, LinkState};
+use super::links::LinkState;
 use crate::KeepAlive;
 
 impl Node {
@@ -85,7 +85,7 @@ impl Node {
 
     fn check_circuits(&self, broken: &mut Vec<String>) {
         for (key, end) in &self.circuits {
-            let linked = self.links.get(&key.0).is_some_and(|link| link.carrier == LinkCarrier::WebSocket);
+            let linked = self.links.get(&key.0).is_some_and(|link| !link.is_circuit());
             // An end may outlive its link as long as what came over it is on its way to the other one.
             let over = match end {
                 CircuitEnd::Endpoint { .. } => linked,
@@ -181,5 +181,6 @@ impl Node {
             + self.requests.len() * 2
             + self.rooms.len() * 4
             + members * 2
+            + self.directs.len()
     }
 }

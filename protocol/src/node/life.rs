@@ -200,6 +200,7 @@ impl Node {
         self.sweep_circuits(now);
         self.expire_claims(now);
         self.expire_members();
+        self.sweep_directs(now);
         if self.homes_asked.is_none() && !self.is_service() && self.table.links().len() > 0 {
             self.look_up_homes(now);
         }

@@ -13,7 +13,7 @@ use super::api::{
 use super::clock::Timer;
 use super::metrics::Counter;
 use crate::crypto::Role;
-use crate::link::{Class, Outgoing, Peer, Sent, Session, SessionConfig, SessionEvent};
+use crate::link::{Class, Outgoing, Peer, Secrecy, Sent, Session, SessionConfig, SessionEvent};
 use crate::wire::message::Goodbye;
 use crate::wire::{Bounded, CircuitData, Message};
 use crate::{Address, Instant, LinkId, NodeKind, PeerId};
@@ -23,6 +23,8 @@ use crate::{Address, Instant, LinkId, NodeKind, PeerId};
 pub(super) enum LinkCarrier {
     /// A socket of the driver.
     WebSocket,
+    /// A WebRTC data channel of the driver.
+    WebRtc,
     /// A circuit over the first link, under this number there.
     Circuit { via: LinkId, number: u32 },
 }
@@ -103,6 +105,7 @@ impl Link {
     pub(super) fn carrier_kind(&self) -> Carrier {
         match self.carrier {
             LinkCarrier::WebSocket => Carrier::WebSocket,
+            LinkCarrier::WebRtc => Carrier::WebRtc,
             LinkCarrier::Circuit { .. } => Carrier::Circuit,
         }
     }
@@ -181,7 +184,7 @@ impl Node {
         }
         let id = self.mint_link();
         let mut link = Link::new(LinkCarrier::WebSocket, false, now);
-        link.session = Some(self.session(Role::Responder, None, link.carrier, now));
+        link.session = Some(self.session(Role::Responder, Secrecy::Noise, None, link.carrier, now));
         link.state = LinkState::Handshaking;
         self.links.insert(id, Box::new(link));
         self.dirty.insert(id);
@@ -192,12 +195,13 @@ impl Node {
     pub(super) fn session(
         &mut self,
         role: Role,
+        secrecy: Secrecy,
         expected: Option<PeerId>,
         carrier: LinkCarrier,
         now: Instant,
     ) -> Session {
         let (max_frame, frame_charge) = match carrier {
-            LinkCarrier::WebSocket => (self.config.link.frame_bytes_max, 0),
+            LinkCarrier::WebSocket | LinkCarrier::WebRtc => (self.config.link.frame_bytes_max, 0),
             // A circuit's frame travels inside a message of its carrier, and shall fit into one frame there.
             LinkCarrier::Circuit { .. } => {
                 (self.config.link.frame_bytes_max.saturating_sub(64), CircuitData::FRAME_CHARGE)
@@ -217,6 +221,8 @@ impl Node {
             static_secret: self.static_secret,
             ephemeral: self.random.key(),
             expected,
+            secrecy,
+            extensions: self.extensions(),
         };
         Session::new(config, self.crypto.clone(), now)
     }
@@ -230,7 +236,13 @@ impl Node {
         let (expected, carrier) = (link.expected, link.carrier);
         self.timers.clear(Timer::Dial(id));
         self.timers.clear(Timer::Circuit(id));
-        let session = self.session(Role::Initiator, expected, carrier, now);
+        let (role, secrecy) = match (carrier, self.direct_transcript(id)) {
+            (LinkCarrier::WebRtc, Some((role, transcript))) => (role, Secrecy::Carrier { transcript }),
+            // A channel that opens before both ends are described is a driver's mistake.
+            (LinkCarrier::WebRtc, None) => return self.fail_link(id, CloseReason::Violation, now),
+            (LinkCarrier::WebSocket | LinkCarrier::Circuit { .. }, _) => (Role::Initiator, Secrecy::Noise),
+        };
+        let session = self.session(role, secrecy, expected, carrier, now);
         if let Some(link) = self.links.get_mut(&id) {
             link.session = Some(session);
             link.state = LinkState::Handshaking;
@@ -354,6 +366,7 @@ impl Node {
         if self.dialing.get(&peer_id) == Some(&id) {
             self.dialing.remove(&peer_id);
         }
+        self.attempt_succeeded(peer_id, id);
         if trial && self.trial_lost(peer_id, rtt) {
             return self.drain_link(id, CloseReason::Unwanted, now);
         }
@@ -404,6 +417,8 @@ impl Node {
             self.replace_link(older, newer, now);
         } else {
             self.drain_link(newer, CloseReason::Duplicate, now);
+            // The peer may have opened it because the other one is dead at its end.
+            self.doubt_direct(peer, now);
         }
     }
 
@@ -478,6 +493,7 @@ impl Node {
         }
         self.overlay_linked(id, &peer, now);
         self.members_linked(&peer, now);
+        self.direct_linked(id, &peer, now);
         self.tell_reasons(id, now);
         // Told first of all that follows from it, known only now.
         let reasons = self.last_reasons(id);
@@ -544,7 +560,7 @@ impl Node {
     fn close_carrier(&mut self, id: LinkId, reason: CloseReason, now: Instant) {
         let Some(carrier) = self.links.get(&id).map(|link| link.carrier) else { return };
         match carrier {
-            LinkCarrier::WebSocket => self.outbox.push_back(Output::Close(id, reason)),
+            LinkCarrier::WebSocket | LinkCarrier::WebRtc => self.outbox.push_back(Output::Close(id, reason)),
             LinkCarrier::Circuit { via, number } => self.reset_circuit(via, number, reason, now),
         }
         self.forget_link(id, reason, now);
@@ -586,6 +602,10 @@ impl Node {
                 self.connect_failed(peer, now);
             }
         }
+        if let (LinkCarrier::WebRtc, Some(peer)) = (link.carrier, link.expected) {
+            let stood = was_established.then(|| now.since(link.since));
+            self.direct_lost(peer, id, reason, stood, now);
+        }
         self.admit_rivals(id, now);
         self.finish_shutdown(now);
     }
@@ -616,6 +636,7 @@ impl Node {
         self.metrics.count(Counter::LinksClosed);
         let reasons = self.last_reasons(id);
         self.emit(Event::LinkClosed { link: id, peer: peer.id, reason, reasons });
+        self.ice_handed.remove(&peer.id);
         self.overlay_unlinked(&peer, reason, now);
         self.hops_unlinked(peer.id, now);
         self.members_unlinked(peer.id, id, now);
@@ -685,7 +706,7 @@ impl Node {
             };
             let (carrier, handshake) = (link.carrier, link.peer.is_none());
             match carrier {
-                LinkCarrier::WebSocket => {
+                LinkCarrier::WebSocket | LinkCarrier::WebRtc => {
                     self.metrics.count(Counter::FramesSent);
                     self.metrics.add(Counter::BytesSent, frame.len() as u64);
                     if handshake {

@@ -32,6 +32,7 @@ counters! {
     SentAcks => "bytes_sent_acks",
     SentRelay => "bytes_sent_relay",
     SentRoom => "bytes_sent_room",
+    SentSignals => "bytes_sent_signals",
     SentHandshake => "bytes_sent_handshake",
     UnknownLink => "inputs_for_unknown_links",
     UnknownSave => "answers_to_unknown_saves",
@@ -75,6 +76,16 @@ counters! {
     CircuitsReset => "circuits_reset",
     CircuitBytesRelayed => "circuit_bytes_relayed",
     CircuitViolations => "circuit_violations",
+    DirectAttempts => "webrtc_attempts",
+    DirectFailed => "webrtc_failed",
+    SignalsSent => "signals_sent",
+    /// Of the own driver: too many candidates, or no link to send them over.
+    SignalsUnsent => "signals_unsent",
+    SignalsInvalid => "signals_invalid",
+    /// Of an attempt that is over.
+    SignalsLate => "signals_late",
+    CandidatesRefused => "candidates_refused",
+    IceServersRefused => "ice_servers_refused",
     ConnectsInvalid => "connects_invalid",
     ProofsInvalid => "room_proofs_invalid",
     ProofsUnknownRoom => "room_proofs_for_other_rooms",
@@ -109,6 +120,7 @@ impl Counter {
             kind::REPLICATE | kind::STORE_DIGEST => Self::SentReplication,
             kind::CIRCUIT_OPEN..=kind::CIRCUIT_RESET => Self::SentRelay,
             kind::ROOM_PROOF..=kind::STREAM_MARKS => Self::SentRoom,
+            kind::SIGNAL => Self::SentSignals,
             _ => Self::SentOverlay,
         }
     }

@@ -9,6 +9,7 @@
 //! |---|---|
 //! | `links` | links from dial or accept to close, admission, duplicates, reasons |
 //! | `circuits` | circuits relayed and ended here, credit per hop |
+//! | `direct` | WebRTC links: signalling, upgrade from a circuit, ICE servers |
 //! | `overlay`, `homes` | home claims, hellos, leaf set and buckets, a client's homes, healing |
 //! | `requests`, `forward`, `serve` | routed requests: attempts, hops, answers |
 //! | `holder` | claims held for rooms |
@@ -32,8 +33,8 @@ use crate::routing::table::Table;
 use crate::timer::Timers;
 use crate::wire::{HomeClaim, Sequence};
 use crate::{
-    Address, Config, Deadline, Identity, Instance, Instant, LinkId, MessageId, PeerId, RequestId, RoomId,
-    RoomKey, SaveId,
+    Address, Config, Deadline, IceServer, Identity, Instance, Instant, LinkId, MessageId, PeerId, RequestId,
+    RoomId, RoomKey, SaveId,
 };
 
 mod admission;
@@ -63,6 +64,7 @@ pub use snapshot::SnapshotError;
 use api::{BroadcastError, Event, Input, JoinError, LinkLimit, Origin, Output, Recipients, RoomError, Start};
 use circuits::{CircuitEnd, CircuitKey, SendToken};
 use clock::{Randomness, Timer, WallClock};
+use direct::Direct;
 use forward::{PendingHop, Seen};
 use homes::HomeCandidates;
 use links::Link;
@@ -118,6 +120,9 @@ pub struct Node {
     overflowed: BTreeSet<LinkId>,
     next_link: u64,
     circuits: BTreeMap<CircuitKey, CircuitEnd>,
+    directs: BTreeMap<PeerId, Direct>,
+    /// ICE servers that linked homes handed out.
+    ice_handed: BTreeMap<PeerId, Vec<IceServer>>,
     tokens: BTreeMap<u64, SendToken>,
     next_token: u64,
 
@@ -205,6 +210,8 @@ impl Node {
             overflowed: BTreeSet::new(),
             next_link: 0,
             circuits: BTreeMap::new(),
+            directs: BTreeMap::new(),
+            ice_handed: BTreeMap::new(),
             tokens: BTreeMap::new(),
             next_token: 0,
             table: Table::new(home_room, life::table_limits(&config, salt)),

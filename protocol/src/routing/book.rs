@@ -134,6 +134,12 @@ impl Book {
         self.local.insert(class);
     }
 
+    /// Whether loopback addresses may be dialled.
+    #[must_use]
+    pub fn allows_loopback(&self) -> bool {
+        self.local.contains(&AddressClass::Loopback)
+    }
+
     /// Whether an address may be dialled, by its class.
     #[must_use]
     pub fn allows(&self, address: &Address) -> bool {

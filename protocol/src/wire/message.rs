@@ -12,7 +12,7 @@ use super::bounded::{Bounded, ascending, unique};
 use super::error::DecodeError;
 use crate::crypto::Signature;
 use crate::id::fixed;
-use crate::{Instance, MessageId, PeerId, RequestId, RoomId};
+use crate::{IceServer, Instance, MessageId, PeerId, RequestId, RoomId, Signal};
 
 /// Kind numbers of all messages in use, and of those that are planned.
 ///
@@ -77,8 +77,8 @@ pub mod kind {
     pub const PUSH_SET: u8 = 55;
     /// How far the sender has received streams.
     pub const STREAM_MARKS: u8 = 56;
-    /// First of the kinds reserved for WebRTC signals (64–71).
-    pub const RESERVED_SIGNAL: u8 = 64;
+    /// A WebRTC signal; 65–71 are reserved for more of them.
+    pub const SIGNAL: u8 = 64;
     /// First of the kinds reserved for presence in large rooms (72–79).
     pub const RESERVED_PRESENCE: u8 = 72;
     /// First of the kinds reserved for history (80–87).
@@ -89,8 +89,8 @@ pub mod kind {
     pub const RESERVED_MEMBER_DATA: u8 = 96;
     /// First of the kinds reserved for iterative queries (104–111).
     pub const RESERVED_ITERATIVE: u8 = 104;
-    /// First of the kinds reserved for handing out ICE servers (112–119).
-    pub const RESERVED_ICE: u8 = 112;
+    /// ICE servers that a service node hands out; 113–119 are reserved for more.
+    pub const ICE_SERVERS: u8 = 112;
     /// First of the kinds free for experiments (240–255).
     pub const EXPERIMENTAL: u8 = 240;
 }
@@ -287,6 +287,22 @@ pub struct ConnectReply {
     pub home_claim: Option<Bytes>,
     /// Whether the target dials the origin.
     pub dials: bool,
+}
+
+/// A step of signalling between two clients that are linked already, by a circuit.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SignalStep {
+    /// Which attempt it belongs to: chosen at random by the offerer.
+    pub session: u64,
+    /// What the sender's WebRTC stack found.
+    pub signal: Signal,
+}
+
+/// ICE servers for a client to use. They replace those that the sender handed out before.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct IceServers {
+    /// The servers.
+    pub servers: Bounded<IceServer, { IceServer::MAX }>,
 }
 
 /// Claims for a holder to keep, and tombstones.
@@ -518,6 +534,12 @@ pub struct HandshakePayload {
     /// Tagged extensions in ascending order of tags; unknown tags are ignored.
     #[serde(deserialize_with = "by_tag")]
     pub extensions: Bounded<Extension, 16>,
+}
+
+/// Tags of [`Extension`]s of a handshake.
+pub mod extension {
+    /// The sender can link by WebRTC. No content.
+    pub const WEBRTC: u32 = 1;
 }
 
 /// A tagged extension of a signed or handshake object.

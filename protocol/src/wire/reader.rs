@@ -3,12 +3,15 @@
 //! postcard's own deserialiser accepts integers in more than one form, drops the text of errors and knows no offsets.
 //! This one accepts exactly the bytes that postcard's serialiser writes (so that whatever is accepted re-encodes to
 //! itself), says where it stopped and why, and never allocates by an announced length. The format is that of the postcard
-//! specification, version 1.0, without signed integers, floats, enums and maps, which no message has.
+//! specification, version 1.0, without signed integers, floats and maps, which no message has.
 
 use core::ops::Range;
 
 use bytes::Bytes;
-use serde::de::{DeserializeSeed, Deserializer, SeqAccess, Visitor};
+use serde::de::value::U32Deserializer;
+use serde::de::{
+    DeserializeSeed, Deserializer, EnumAccess, IntoDeserializer as _, SeqAccess, VariantAccess, Visitor,
+};
 use serde::forward_to_deserialize_any;
 
 use super::error::DecodeError;
@@ -177,6 +180,49 @@ impl<'de> SeqAccess<'de> for Items<'_, 'de> {
     }
 }
 
+/// What follows the number of an enum's variant.
+struct Variant<'a, 'de> {
+    reader: &'a mut Reader<'de>,
+    number: u32,
+}
+
+impl<'a, 'de> EnumAccess<'de> for Variant<'a, 'de> {
+    type Error = DecodeError;
+    type Variant = &'a mut Reader<'de>;
+
+    fn variant_seed<T: DeserializeSeed<'de>>(
+        self,
+        seed: T,
+    ) -> Result<(T::Value, Self::Variant), DecodeError> {
+        let number: U32Deserializer<DecodeError> = self.number.into_deserializer();
+        Ok((seed.deserialize(number)?, self.reader))
+    }
+}
+
+impl<'de> VariantAccess<'de> for &mut Reader<'de> {
+    type Error = DecodeError;
+
+    fn unit_variant(self) -> Result<(), DecodeError> {
+        Ok(())
+    }
+
+    fn newtype_variant_seed<T: DeserializeSeed<'de>>(self, seed: T) -> Result<T::Value, DecodeError> {
+        seed.deserialize(self)
+    }
+
+    fn tuple_variant<V: Visitor<'de>>(self, left: usize, visitor: V) -> Result<V::Value, DecodeError> {
+        self.deserialize_tuple(left, visitor)
+    }
+
+    fn struct_variant<V: Visitor<'de>>(
+        self,
+        fields: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, DecodeError> {
+        self.deserialize_tuple(fields.len(), visitor)
+    }
+}
+
 macro_rules! by_value {
     ($($method:ident, $read:ident, $visit:ident;)+) => {$(
         fn $method<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DecodeError> {
@@ -254,7 +300,21 @@ impl<'de> Deserializer<'de> for &mut Reader<'de> {
         self.deserialize_tuple(fields.len(), visitor)
     }
 
+    fn deserialize_enum<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        variants: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, DecodeError> {
+        let number = self.u32()?;
+        if usize::try_from(number).is_ok_and(|number| number < variants.len()) {
+            visitor.visit_enum(Variant { reader: self, number })
+        } else {
+            Err(DecodeError::BadEnum)
+        }
+    }
+
     forward_to_deserialize_any! {
-        i8 i16 i32 i64 i128 u128 f32 f64 char unit unit_struct map enum identifier ignored_any
+        i8 i16 i32 i64 i128 u128 f32 f64 char unit unit_struct map identifier ignored_any
     }
 }

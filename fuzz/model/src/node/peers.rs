@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use unamed_protocol::crypto::{Crypto as _, IdealCrypto, Role};
-use unamed_protocol::link::{Class, Outgoing, Session, SessionConfig, SessionEvent};
+use unamed_protocol::link::{Class, Outgoing, Secrecy, Session, SessionConfig, SessionEvent};
 use unamed_protocol::wire::message::CircuitCredit;
-use unamed_protocol::wire::{CircuitData, Message};
+use unamed_protocol::wire::{Bounded, CircuitData, Message};
 use unamed_protocol::{Config, Instance, Instant, NetworkId, PeerId, RoomId};
 
 use super::cast::Person;
@@ -61,6 +61,8 @@ impl End {
             static_secret: [0x80 | number as u8; 32],
             ephemeral: [run ^ number as u8; 32],
             expected: None,
+            secrecy: Secrecy::Noise,
+            extensions: Bounded::default(),
         };
         let mut session = Session::new(config, Arc::new(IdealCrypto), now);
         session.grant(usize::MAX);

@@ -10,7 +10,7 @@ use bytes::Bytes;
 
 use crate::crypto::{Cipher, Crypto, Handshake, IdealCrypto, Role, signing_input};
 use crate::link::frame::{self, FrameKind};
-use crate::link::{Class, Outgoing, Session, SessionConfig, SessionEvent};
+use crate::link::{Class, Outgoing, Secrecy, Session, SessionConfig, SessionEvent};
 use crate::wire::Bounded;
 use crate::wire::message::HandshakePayload;
 use crate::{CloseReason, Config, Identity, Instance, Instant, NetworkId, PeerId};
@@ -47,6 +47,8 @@ pub(super) fn config(role: Role, name: u8) -> SessionConfig {
         static_secret: [name ^ 0x40; 32],
         ephemeral: [name ^ 0x80; 32],
         expected: None,
+        secrecy: Secrecy::Noise,
+        extensions: Bounded::default(),
     }
 }
 

@@ -10,7 +10,8 @@ use bytes::Bytes;
 use super::pair::{A, B};
 use crate::crypto::{Crypto, RealCrypto, Role};
 use crate::link::frame;
-use crate::link::{Class, Outgoing, Session, SessionConfig, SessionEvent};
+use crate::link::{Class, Outgoing, Secrecy, Session, SessionConfig, SessionEvent};
+use crate::wire::Bounded;
 use crate::{CloseReason, Config, Identity, Instance, Instant, NetworkId, PeerId, hex};
 
 const FILE: &str = include_str!("../../../vectors/frames.txt");
@@ -31,6 +32,8 @@ fn config(role: Role, name: u8) -> SessionConfig {
         static_secret: [name + 0x10; 32],
         ephemeral: [name + 0x20; 32],
         expected: None,
+        secrecy: Secrecy::Noise,
+        extensions: Bounded::default(),
     }
 }
 

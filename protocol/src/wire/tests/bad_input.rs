@@ -24,7 +24,7 @@ fn malformed_messages_are_refused_by_name() {
         ("a kind alone, of a view", "10", Truncated { offset: 1 }),
         ("a trailing byte", "01 07 00", Trailing { extra: 1 }),
         ("kind 0", "00", UnknownKind(0)),
-        ("a reserved kind", "40 00 00", UnknownKind(64)),
+        ("a reserved kind", "41 00 00", UnknownKind(65)),
         ("JSON", "7b 22 61 22 3a 31 7d", UnknownKind(0x7b)),
         ("an integer of 11 bytes", "01 80 80 80 80 80 80 80 80 80 80 00", BadVarint),
         ("an integer of 65 bits", "01 ff ff ff ff ff ff ff ff ff 02", BadVarint),
@@ -44,6 +44,15 @@ fn malformed_messages_are_refused_by_name() {
         ("purpose 0", "10 00", BadEnum),
         ("purpose 7", "10 07", BadEnum),
         ("purpose 255", "12 ff", BadEnum),
+        ("signal 4", "40 00 04", BadEnum),
+        (
+            "a setup of 3",
+            "40 00 01 04 61 61 61 61 16 62 62 62 62 62 62 62 62 62 62 62 62 62 62 62 62 62 62 62 62 62 62 03",
+            Truncated { offset: 32 },
+        ),
+        ("a candidate kind of 4", "40 00 02 04", BadEnum),
+        ("an ICE server without a scheme", "70 01 01 61 00", Invalid),
+        ("nine ICE servers", "70 09", TooMany),
         ("a signature of 63 bytes", "34 00 01 00 00", Invalid),
     ];
     for (name, input, expected) in cases {

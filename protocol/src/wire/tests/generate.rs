@@ -134,6 +134,57 @@ prop_compose! {
     }
 }
 
+fn candidate() -> impl Strategy<Value = Candidate> {
+    let kinds = [
+        CandidateKind::Host,
+        CandidateKind::ServerReflexive,
+        CandidateKind::PeerReflexive,
+        CandidateKind::Relayed,
+    ];
+    let address = prop_oneof![
+        any::<[u8; 4]>().prop_map(CandidateHost::V4),
+        any::<[u8; 16]>().prop_map(CandidateHost::V6),
+        any::<[u8; 16]>().prop_map(CandidateHost::Mdns),
+    ];
+    (prop::sample::select(kinds.to_vec()), address, 1_u16.., 1..=i32::MAX as u32)
+        .prop_filter_map("a legal candidate", |(kind, host, port, priority)| {
+            Candidate::new(kind, host, port, priority).ok()
+        })
+}
+
+prop_compose! {
+    fn description()(
+        ufrag in "[A-Za-z0-9+/]{4,8}", pwd in "[A-Za-z0-9+/]{22,32}", fingerprint in any::<[u8; 32]>(),
+        setup in prop::sample::select(vec![Setup::ActPass, Setup::Active, Setup::Passive]),
+        candidates in prop::collection::vec(candidate(), 0..=3),
+    ) -> Description {
+        Description {
+            ufrag: IceText::new(&ufrag).unwrap(),
+            pwd: IceText::new(&pwd).unwrap(),
+            fingerprint: Fingerprint(fingerprint),
+            setup,
+            candidates: list(candidates),
+        }
+    }
+}
+
+fn signal() -> impl Strategy<Value = Signal> {
+    prop_oneof![
+        description().prop_map(Signal::Offer),
+        description().prop_map(Signal::Answer),
+        candidate().prop_map(Signal::Candidate),
+        Just(Signal::EndOfCandidates),
+    ]
+}
+
+fn ice_server() -> impl Strategy<Value = IceServer> {
+    prop_oneof![
+        "stun:[a-z]{1,12}\\.example(:[0-9]{1,5})?".prop_map(|url| IceServer::new(&url, None).unwrap()),
+        ("turns:[a-z]{1,12}\\.example", "[a-z]{1,8}", "[a-z]{1,8}")
+            .prop_map(|(url, user, secret)| IceServer::new(&url, Some((&user, &secret))).unwrap()),
+    ]
+}
+
 /// A message of any kind.
 pub(super) fn message() -> impl Strategy<Value = Message> {
     let overlay = prop_oneof![
@@ -182,5 +233,10 @@ pub(super) fn message() -> impl Strategy<Value = Message> {
             .prop_map(|(room, peers)| Message::PushSet(PushSet { room, peers: list(peers) })),
         (some_room(), marks()).prop_map(|(room, marks)| Message::StreamMarks(StreamMarks { room, marks })),
     ];
-    prop_oneof![10 => overlay, 5 => circuits, 9 => rooms]
+    let direct = prop_oneof![
+        (number(), signal()).prop_map(|(session, signal)| Message::Signal(SignalStep { session, signal })),
+        many(ice_server(), 0..=8)
+            .prop_map(|servers| Message::IceServers(IceServers { servers: list(servers) })),
+    ];
+    prop_oneof![10 => overlay, 5 => circuits, 9 => rooms, 2 => direct]
 }

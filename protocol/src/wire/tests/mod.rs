@@ -8,6 +8,9 @@ use serde::{Deserialize, Serialize};
 
 use super::message::*;
 use super::*;
+use crate::signal::{
+    Candidate, CandidateHost, CandidateKind, Description, Fingerprint, IceServer, IceText, Setup, Signal,
+};
 use crate::{Instance, MessageId, PeerId, RequestId, RoomId};
 
 mod bad_input;
@@ -96,6 +99,8 @@ fn by_postcard(message: &Message) -> Vec<u8> {
         Message::RoomRefused(it) => body(&it),
         Message::RoomClaims(it) => body(&it),
         Message::RoomLeave(it) => body(&it),
+        Message::Signal(it) => body(&it),
+        Message::IceServers(it) => body(&it),
         Message::Announce(it) => body(&it),
         Message::Pull(it) => body(&it),
         Message::PushSet(it) => body(&it),

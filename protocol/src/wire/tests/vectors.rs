@@ -140,6 +140,51 @@ fn circuits() -> Vec<(u8, Vector)> {
     ]
 }
 
+fn direct() -> Vec<(u8, Vector)> {
+    let host = CandidateHost::V4([192, 0, 2, 1]);
+    let candidate = Candidate::new(CandidateKind::Host, host, 51_234, 2_113_937_151).unwrap();
+    let description = |setup, candidates| Description {
+        ufrag: IceText::new("F7gI").unwrap(),
+        pwd: IceText::new("x9cml/YzichV2+XlhiMu8gHu").unwrap(),
+        fingerprint: Fingerprint([0x61; 32]),
+        setup,
+        candidates: list(candidates),
+    };
+    let step = |signal| Message::Signal(SignalStep { session: 300, signal });
+    vec![
+        message(
+            "signal-offer",
+            "session 300, offer: ufrag F7gI, pwd x9cml/YzichV2+XlhiMu8gHu, fingerprint 61*32, actpass, one candidate: \
+             host, 192.0.2.1, port 51234, priority 2113937151",
+            step(Signal::Offer(description(Setup::ActPass, vec![candidate]))),
+        ),
+        message(
+            "signal-answer",
+            "session 300, answer: ufrag F7gI, pwd x9cml/YzichV2+XlhiMu8gHu, fingerprint 61*32, passive, no candidates",
+            step(Signal::Answer(description(Setup::Passive, Vec::new()))),
+        ),
+        message(
+            "signal-candidate",
+            "session 300, candidate: server reflexive, 2001:db8::1, port 9, priority 1",
+            step(Signal::Candidate({
+                let host = CandidateHost::V6([0x20, 1, 0xd, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1]);
+                Candidate::new(CandidateKind::ServerReflexive, host, 9, 1).unwrap()
+            })),
+        ),
+        message("signal-end", "session 300, end of candidates", step(Signal::EndOfCandidates)),
+        message(
+            "ice-servers",
+            "stun:stun.example:3478 without credential; turn:turn.example with user me and secret it",
+            Message::IceServers(IceServers {
+                servers: list(vec![
+                    IceServer::new("stun:stun.example:3478", None).unwrap(),
+                    IceServer::new("turn:turn.example", Some(("me", "it"))).unwrap(),
+                ]),
+            }),
+        ),
+    ]
+}
+
 fn mark() -> StreamMark {
     StreamMark { author: peer(2), instance: Instance { boot: 7, session: 200 }, stream: 0, next: 129 }
 }
@@ -296,7 +341,7 @@ fn render(vectors: &[Vector], out: &mut String) {
 /// The file must be exactly this; a difference is a change of the protocol.
 #[test]
 fn the_file_and_the_code_agree_in_both_directions() {
-    let messages: Vec<_> = [overlay(), circuits(), rooms()].into_iter().flatten().collect();
+    let messages: Vec<_> = [overlay(), circuits(), rooms(), direct()].into_iter().flatten().collect();
     let kinds: BTreeSet<u8> = messages.iter().map(|(kind, _)| *kind).collect();
     let in_use: BTreeSet<u8> = Message::KINDS.iter().copied().collect();
     assert_eq!(kinds, in_use, "every kind in use has a vector");
