@@ -44,8 +44,8 @@ pub use oracle::{Oracle, RoomIndex};
 pub use queue::EventQueue;
 pub use recording::Recording;
 pub use report::{
-    BootstrapFigures, FaultFindFigures, FindFigures, KindFigures, LinkFigures, MessageFigures, PairFigures,
-    RecoveryFigures, Report,
+    BootstrapFigures, DirectFigures, FaultFindFigures, FindFigures, KindFigures, LinkFigures, MessageFigures,
+    PairFigures, RecoveryFigures, Report,
 };
 pub use rng::{Rng, seed_bytes, zipf};
 pub use run::{Outcome, Progress, RunOptions};

@@ -31,7 +31,7 @@ pub struct NetworkConfig {
     /// When the transport itself tells that a carrier is dead; never if `None`.
     pub detection: Option<TransportDetection>,
     /// Shares of clients behind a NAT of each class.
-    pub nat: [(Nat, f64); 3],
+    pub nat: [(Nat, f64); 4],
 }
 
 /// The longest that a transport takes to tell that the other end of a carrier is silent. The time is drawn evenly from the
@@ -49,7 +49,7 @@ impl TransportDetection {
     pub(crate) const SPREAD: Duration = Duration::from_secs(5);
 }
 
-/// What stands between a client and the others (RFC 4787). No carrier depends on it so far.
+/// What stands between a client and the others (RFC 4787). WebRTC links depend on it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Nat {
     /// Nothing.
@@ -60,6 +60,23 @@ pub enum Nat {
     Restricted,
     /// Address- and port-dependent mapping.
     Symmetric,
+    /// No UDP passes.
+    Blocked,
+}
+
+impl Nat {
+    /// Whether hole punching opens a way between two clients (Ford, Srisuresh, Kegel, "Peer-to-peer communication across
+    /// network address translators", 2005, section 5.1; RFC 5128, section 3.3). A mapping that depends on the destination
+    /// cannot be foretold, so its far end must accept packets from where it expects none.
+    #[must_use]
+    pub const fn links_to(self, other: Self) -> bool {
+        match (self, other) {
+            (Self::Blocked, _) | (_, Self::Blocked) | (Self::Symmetric, Self::Symmetric) => false,
+            (Self::Symmetric, Self::Restricted) | (Self::Restricted, Self::Symmetric) => false,
+            (Self::None | Self::Open, _) | (_, Self::None | Self::Open) => true,
+            (Self::Restricted, Self::Restricted) => true,
+        }
+    }
 }
 
 impl Default for NetworkConfig {
@@ -73,7 +90,7 @@ impl Default for NetworkConfig {
             uplink: None,
             clock_skew: Duration::ZERO,
             detection: None,
-            nat: [(Nat::Open, 0.0), (Nat::Restricted, 0.0), (Nat::Symmetric, 0.0)],
+            nat: [(Nat::Open, 0.0), (Nat::Restricted, 0.0), (Nat::Symmetric, 0.0), (Nat::Blocked, 0.0)],
         }
     }
 }

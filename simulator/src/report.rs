@@ -52,6 +52,8 @@ pub struct Report {
     pub recovery: RecoveryFigures,
     /// Pairs that entered the same empty room at almost the same time.
     pub pairs: PairFigures,
+    /// How fellow members are linked at the end.
+    pub direct: DirectFigures,
     /// Broadcasts.
     pub messages: MessageFigures,
     /// Links at the end.
@@ -207,6 +209,33 @@ pub struct MessageFigures {
     pub latency_ms_p50: Option<f64>,
     /// 99th percentile of the same, ms.
     pub latency_ms_p99: Option<f64>,
+}
+
+/// How clients that are fellow members are linked at the end, each pair once, and what relaying cost.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct DirectFigures {
+    /// Pairs of clients that share a room and run.
+    pub pairs: u64,
+    /// Of them, linked by WebRTC.
+    pub webrtc: u64,
+    /// Of them, linked by a circuit.
+    pub relayed: u64,
+    /// Of them, not linked.
+    pub unlinked: u64,
+    /// Pairs that ran as all service nodes returned from an outage.
+    pub outage_pairs: Option<u64>,
+    /// Of them, those that were linked by WebRTC and so could talk meanwhile.
+    pub outage_linked: Option<u64>,
+    /// Relayed pairs by linked pairs.
+    pub relayed_share: Option<f64>,
+    /// WebRTC attempts, counted at both ends.
+    pub attempts: u64,
+    /// Attempts that failed, counted at both ends.
+    pub failed: u64,
+    /// Most bytes of circuits that a service node relayed, a second of the run.
+    pub relayed_bytes_per_s_max: Option<f64>,
+    /// The mean of the same.
+    pub relayed_bytes_per_s_mean: Option<f64>,
 }
 
 /// Figures on links, null if there are no such nodes.

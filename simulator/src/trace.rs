@@ -30,6 +30,7 @@ pub(crate) enum Mark {
     Stop = 11,
     Dial = 12,
     Close = 13,
+    Signal = 14,
 }
 
 impl Mark {
@@ -48,6 +49,7 @@ impl Mark {
             Self::Stop => "stop",
             Self::Dial => "dial",
             Self::Close => "close",
+            Self::Signal => "signal",
         }
     }
 }

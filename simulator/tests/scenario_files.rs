@@ -54,6 +54,7 @@ fn every_file_is_well_formed_and_expects_something() {
         "kad",
         "links",
         "mass-failure",
+        "nat",
         "partition",
         "race",
         "service-outage",
@@ -101,6 +102,19 @@ fn a_healed_partition_is_one_network() {
     assert_eq!((report.recovery.rooms_split_at_last, report.rooms_split), (Some(0), 0), "{report}");
     assert!(report.recovery.whole_after_s.is_some_and(|after| after <= 60.0), "{report}");
     assert!(report.finds_in_faults.succeeded > 0, "{report}");
+}
+
+#[test]
+fn behind_nats_every_member_reaches_every_other() {
+    let report = run(&small("nat", 20, 150, 240));
+    assert_eq!(
+        (report.finds.success_rate, report.messages.delivery_rate),
+        (Some(1.0), Some(1.0)),
+        "{report}"
+    );
+    let direct = &report.direct;
+    assert!(direct.pairs > 50 && direct.unlinked == 0, "{direct:?}");
+    assert!(direct.webrtc > 0 && direct.relayed > 0 && direct.failed > 0, "{direct:?}");
 }
 
 #[test]

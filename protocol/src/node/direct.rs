@@ -29,6 +29,9 @@ use crate::wire::message::{Extension, IceServers, SignalStep, extension};
 use crate::wire::{Bounded, Message, encode_body};
 use crate::{Duration, Instant, LinkId, PeerId};
 
+#[cfg(test)]
+mod tests;
+
 /// Pause before an attempt that found no place among those in progress.
 const CROWDED: Duration = Duration::from_secs(1);
 /// Least time between two offers of one peer: each makes this end start a WebRTC stack.

@@ -140,6 +140,11 @@ impl Book {
         self.local.contains(&AddressClass::Loopback)
     }
 
+    #[cfg(test)]
+    pub(crate) fn forbid_loopback(&mut self) {
+        self.local.remove(&AddressClass::Loopback);
+    }
+
     /// Whether an address may be dialled, by its class.
     #[must_use]
     pub fn allows(&self, address: &Address) -> bool {

@@ -4,6 +4,7 @@ use core::time::Duration;
 
 use unamed_protocol::Instant;
 
+use super::direct::direct_figures;
 use super::people::{Departure, Person};
 use super::{Action, InForce, Run};
 use crate::oracle::RoomIndex;
@@ -111,6 +112,7 @@ impl Run<'_> {
             InForce::Cut(cut) => self.sim.heal(cut),
             InForce::Clog(clog) => self.sim.unclog(clog),
             InForce::Down(people) => {
+                self.outage = Some(direct_figures(&self.sim));
                 for person in people {
                     let session = self.people[person as usize].session & Action::FIELD_MAX;
                     self.come_back(person, session);

@@ -2,12 +2,13 @@
 
 use std::time::Instant as WallClock;
 
-use unamed_protocol::{LinkReason, NodeKind};
+use unamed_protocol::{Instant, LinkReason, NodeKind};
 
+use super::direct::direct_figures;
 use super::{Outcome, Run, link_figures, meter};
 use crate::oracle::Oracle;
 use crate::recording::Recording;
-use crate::report::{BootstrapFigures, LinkFigures, RecoveryFigures, Report};
+use crate::report::{BootstrapFigures, DirectFigures, LinkFigures, RecoveryFigures, Report};
 use crate::world::Simulation;
 
 impl Run<'_> {
@@ -46,6 +47,11 @@ impl Run<'_> {
             split_seconds_max: splits.largest(),
             recovery: RecoveryFigures { whole_after_s: self.whole_after_s(), ..self.recovery.clone() },
             pairs: self.oracle.pair_figures(),
+            direct: DirectFigures {
+                outage_pairs: self.outage.as_ref().map(|figures| figures.pairs),
+                outage_linked: self.outage.as_ref().map(|figures| figures.webrtc),
+                ..direct_figures(&self.sim)
+            },
             messages,
             links: LinkFigures {
                 service_peak: service_peak as usize,
@@ -103,7 +109,7 @@ impl Run<'_> {
         }
         let Some(wrong) = self.last_wrong_walk else { return Some(0.0) };
         // The walks of the second after it were right, if there was one.
-        let next = wrong.since(unamed_protocol::Instant::ZERO) + core::time::Duration::from_secs(1);
+        let next = wrong.since(Instant::ZERO) + core::time::Duration::from_secs(1);
         (next <= self.scenario.start.measured_from).then(|| next.saturating_sub(started).as_secs_f64())
     }
 }

@@ -26,13 +26,14 @@ use unamed_protocol::{Config, Instant, KeepAlive, NetworkId, NodeKind, RoomKey};
 use crate::network::{Clog, Cut, Nat, NetworkConfig, TransportDetection};
 use crate::oracle::{Oracle, RoomIndex, link_figures};
 use crate::recording::{Gauges, Recording};
-use crate::report::{BootstrapFigures, RecoveryFigures, Report};
+use crate::report::{BootstrapFigures, DirectFigures, RecoveryFigures, Report};
 use crate::rng::{Rng, seed_bytes, zipf};
 use crate::scenario::{ChurnMode, Detection, FaultKind, Scenario};
 use crate::trace::TraceSample;
 use crate::world::{Check, Condition, NodeIndex, Simulation, SimulationConfig, Step, Violation};
 
 mod action;
+mod direct;
 mod faults;
 mod finish;
 mod meter;
@@ -120,6 +121,8 @@ struct Run<'a> {
     faults: Vec<InForce>,
     faults_open: u32,
     recovery: RecoveryFigures,
+    /// How members were linked as all service nodes returned from an outage.
+    outage: Option<DirectFigures>,
     pairs: Vec<talk::PairInRoom>,
     bootstrap: BootstrapFigures,
     sent_before: Sums,
@@ -200,6 +203,7 @@ impl Scenario {
                     (Nat::Open, nat.open),
                     (Nat::Restricted, nat.restricted),
                     (Nat::Symmetric, nat.symmetric),
+                    (Nat::Blocked, nat.blocked),
                 ],
                 ..NetworkConfig::default()
             },
@@ -219,6 +223,7 @@ impl Scenario {
         routing.replicas = protocol.replicas.unwrap_or(routing.replicas);
         routing.replica_keys = protocol.replica_keys.unwrap_or(routing.replica_keys);
         routing.homes = protocol.homes.unwrap_or(routing.homes);
+        config.webrtc.enabled = self.network.webrtc;
         if self.network.detection == Detection::Transport {
             config.link.keepalive = KeepAlive::Transport;
         }
@@ -278,6 +283,7 @@ impl<'a> Run<'a> {
             faults: scenario.faults.iter().map(|_| InForce::Nothing).collect(),
             faults_open: 0,
             recovery: RecoveryFigures::default(),
+            outage: None,
             pairs: Vec::new(),
             bootstrap: BootstrapFigures::default(),
             sent_before: Sums::default(),

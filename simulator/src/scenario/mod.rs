@@ -152,6 +152,8 @@ pub struct Network {
     /// The same, of other links.
     #[serde(deserialize_with = "text::duration")]
     pub detect_other: Duration,
+    /// Whether clients link by WebRTC where their NATs let them; else all pairs are relayed.
+    pub webrtc: bool,
     /// NAT classes of clients, as shares.
     pub nat: NatShares,
 }
@@ -167,8 +169,7 @@ pub enum Detection {
     Transport,
 }
 
-/// NAT classes of clients, as shares; what is left is behind no NAT. No carrier depends on it so far: clients reach each
-/// other over circuits.
+/// NAT classes of clients, as shares; what is left is behind no NAT. WebRTC links depend on them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct NatShares {
@@ -178,6 +179,8 @@ pub struct NatShares {
     pub restricted: f64,
     /// Address- and port-dependent mapping.
     pub symmetric: f64,
+    /// No UDP passes.
+    pub blocked: f64,
 }
 
 /// Who comes and goes.
@@ -369,6 +372,7 @@ impl Default for Network {
             detection: Detection::default(),
             detect_service: secs(10),
             detect_other: secs(30),
+            webrtc: false,
             nat: NatShares::default(),
         }
     }
@@ -546,11 +550,16 @@ impl Scenario {
         within("network.detect_service", network.detect_service, secs(5)..=secs(3600))?;
         within("network.detect_other", network.detect_other, secs(5)..=secs(3600))?;
         let nat = network.nat;
-        for (key, share) in [("open", nat.open), ("restricted", nat.restricted), ("symmetric", nat.symmetric)]
-        {
+        let shares = [
+            ("open", nat.open),
+            ("restricted", nat.restricted),
+            ("symmetric", nat.symmetric),
+            ("blocked", nat.blocked),
+        ];
+        for (key, share) in shares {
             within(&format!("network.nat.{key}"), share, 0.0..=1.0)?;
         }
-        within("network.nat", nat.open + nat.restricted + nat.symmetric, 0.0..=1.0)
+        within("network.nat", shares.iter().map(|(_, share)| share).sum(), 0.0..=1.0)
     }
 
     fn check_workload(&self) -> Result<(), ScenarioError> {

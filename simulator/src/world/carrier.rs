@@ -85,6 +85,8 @@ impl End {
 pub(crate) struct Carrier {
     /// One-way delay, microseconds.
     pub(crate) delay: u64,
+    /// Whether it runs over datagrams: an operating system does not reset it when its process ends.
+    pub(crate) datagrams: bool,
     ends: [End; 2],
 }
 
@@ -154,7 +156,7 @@ pub(crate) struct Carriers {
 
 impl Carriers {
     pub(crate) fn add(&mut self, delay: u64, dialler: End, acceptor: End) -> CarrierId {
-        let carrier = Carrier { delay, ends: [dialler, acceptor] };
+        let carrier = Carrier { delay, datagrams: false, ends: [dialler, acceptor] };
         if let Some(index) = self.free.pop() {
             let slot = &mut self.slots[index as usize];
             slot.1 = Some(carrier);

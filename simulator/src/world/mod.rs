@@ -10,6 +10,8 @@
 //! * Frames keep their order. What was sent before a close arrives before it.
 //! * A dial to a host on which nobody listens is refused after two delays. A dial to a crashed host, to an address that
 //!   leads nowhere or across a partition times out.
+//! * WebRTC between clients, where their configuration has it: `direct.rs` says how long it takes and which NATs let it.
+//!   It runs over datagrams, so the end of a process is silence for its peers.
 //! * A crashed process: the operating system resets its connections, the peers learn it one delay later. A crashed host
 //!   says nothing; once it is back, it resets what still arrives for the old connections.
 //! * A partition holds back what crosses it, as TCP does by retransmission. If it heals while both ends live, all of it
@@ -42,12 +44,14 @@ use crate::rng::{Rng, seed_bytes};
 use crate::trace::{Mark, Trace, TraceSample};
 
 mod carrier;
+mod direct;
 mod passage;
 #[cfg(test)]
 mod passage_tests;
 mod raw;
 
 use carrier::{CarrierId, Carriers, Parcel, ParcelId, Parcels, Side};
+use direct::{StackId, Stacks};
 use raw::RawEnd;
 pub use raw::{RawLink, RawState};
 
@@ -214,6 +218,12 @@ enum Pending {
     Arrival(CarrierId, Side, ParcelId),
     /// The transport at this side has heard nothing for too long, if that is still so.
     Detection(CarrierId, Side),
+    /// A WebRTC stack has gathered its description.
+    Describe(StackId),
+    /// The checks of an offerer's stack are over.
+    Check(StackId),
+    /// A WebRTC stack gives up.
+    IceFailed(StackId),
     /// A node that was told to shut down must be gone, in its given run.
     Gone { node: u32, run: u32 },
     /// The caller's own.
@@ -270,6 +280,7 @@ pub struct Simulation {
     raws: Vec<RawEnd>,
     carriers: Carriers,
     parcels: Parcels,
+    stacks: Stacks,
     sent_service: Sent,
     sent_client: Sent,
     jitter: Rng,
@@ -295,6 +306,7 @@ impl Simulation {
             raws: Vec::new(),
             carriers: Carriers::default(),
             parcels: Parcels::default(),
+            stacks: Stacks::default(),
             sent_service: Sent::default(),
             sent_client: Sent::default(),
             jitter: Rng::new(config.seed, "jitter"),
@@ -530,6 +542,9 @@ impl Simulation {
                 self.arrival(carrier, side, parcel)
             }
             Pending::Detection(carrier, side) => self.detection(carrier, side),
+            Pending::Describe(stack) => self.describe(stack),
+            Pending::Check(stack) => self.check_direct(stack),
+            Pending::IceFailed(stack) => self.ice_failed(stack),
             Pending::Gone { node, run } => self.force_stop(node, run),
         };
         if let Some(node) = concerned {

@@ -20,7 +20,7 @@ fn airtime(bytes: usize, bytes_per_s: u64) -> Duration {
 
 impl Simulation {
     /// Feeds a node one input and carries out what follows.
-    fn feed(&mut self, node: u32, mark: Mark, link: LinkId, input: Input) {
+    pub(super) fn feed(&mut self, node: u32, mark: Mark, link: LinkId, input: Input) {
         let now = self.now;
         if let Some(running) = &mut self.slots[node as usize].node {
             running.handle_input(input, now);
@@ -53,18 +53,14 @@ impl Simulation {
     pub(super) fn perform(&mut self, node: u32, output: Output) {
         match output {
             Output::Dial(link, Target::WebSocket(address)) => self.dial(node, link, &address),
-            Output::Dial(link, Target::WebRtc { .. }) => {
-                if let Some(running) = &mut self.slots[node as usize].node {
-                    running.handle_input(Input::DialFailed(link, DialError::Unsupported), self.now);
-                }
-            }
-            Output::RemoteSignal(..) => {}
+            Output::Dial(link, Target::WebRtc { offer, .. }) => self.dial_direct(node, link, offer),
+            Output::RemoteSignal(link, signal) => self.remote_signal(node, link, &signal),
             Output::Send(link, frame) => self.send(node, link, frame),
             Output::Close(link, _) => {
                 self.trace.mark(self.now, node, Mark::Close, link);
                 if let Some((carrier, side)) = self.slots[node as usize].links.remove(&link) {
                     self.close_end(carrier, side, Some(Disconnect::Closed));
-                } else {
+                } else if !self.stacks.close(node, link) {
                     self.violations.add(self.now, NodeIndex(node), format!("closed {link:?}, which is gone"));
                 }
             }
@@ -144,8 +140,15 @@ impl Simulation {
     pub(super) fn abandon(&mut self, node: u32, reason: Option<Disconnect>) {
         let slot = &mut self.slots[node as usize];
         slot.wake = None;
-        for (_, (carrier, side)) in std::mem::take(&mut slot.links) {
-            self.close_end(carrier, side, reason);
+        let links = std::mem::take(&mut slot.links);
+        self.stacks.abandon(node);
+        for (_, (carrier, side)) in links {
+            let datagrams = self.carriers.get(carrier).is_some_and(|carrier| carrier.datagrams);
+            let silent = datagrams && reason == Some(Disconnect::Reset);
+            if silent {
+                self.detect(carrier, side.other());
+            }
+            self.close_end(carrier, side, reason.filter(|_| !silent));
         }
     }
 
@@ -398,10 +401,10 @@ impl Simulation {
 
     /// Something arrived for an end that is gone: a living host resets the connection, a dead one is silent.
     fn answer_for_the_dead(&mut self, id: CarrierId, side: Side, parcel: &Parcel) {
-        let Some(carrier) = self.carriers.get_mut(id) else { return };
+        let Some(carrier) = self.carriers.get(id) else { return };
         let owner = carrier.end(side).owner;
         let other = carrier.end(side.other());
-        let worth_it = matches!(parcel, Parcel::Frame(_) | Parcel::Connected);
+        let worth_it = matches!(parcel, Parcel::Frame(_) | Parcel::Connected) && !carrier.datagrams;
         if worth_it && other.state == EndState::Open && !other.told && !self.silent(owner) {
             self.tell_closed(id, side, Disconnect::Reset);
         }

@@ -198,6 +198,9 @@ fn failed_dial(sim: &mut Simulation, address: Address) -> Option<(u64, DialError
                 (Side::Dialler, Some(Parcel::DialFailed(error))) => return Some((at.as_millis(), error)),
                 _ => return None,
             },
+            Pending::Describe(_) | Pending::Check(_) | Pending::IceFailed(_) => {
+                panic!("nobody dials by WebRTC")
+            }
             Pending::Detection(..) | Pending::Wake { .. } | Pending::Gone { .. } | Pending::Action(_) => {}
         }
     }

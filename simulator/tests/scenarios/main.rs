@@ -2,6 +2,7 @@
 
 mod circuits;
 mod crypto;
+mod direct;
 mod driver;
 mod dsl;
 mod links;
