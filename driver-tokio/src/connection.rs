@@ -494,6 +494,7 @@ pub(crate) const fn close_code(reason: CloseReason) -> CloseCode {
         | CloseReason::Tls
         | CloseReason::Unsupported
         | CloseReason::RelayLost
-        | CloseReason::RelayRefused => CloseCode::Normal,
+        | CloseReason::RelayRefused
+        | CloseReason::Ice => CloseCode::Normal,
     }
 }

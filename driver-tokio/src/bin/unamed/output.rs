@@ -211,6 +211,7 @@ pub(crate) const fn describe(reason: CloseReason) -> &'static str {
         CloseReason::Unsupported => "such addresses (wss) are not supported",
         CloseReason::RelayLost => "the relay went away",
         CloseReason::RelayRefused => "the relay refused",
+        CloseReason::Ice => "WebRTC found no way there",
     }
 }
 
