@@ -292,7 +292,15 @@ impl LinkConfig {
     }
 
     fn client() -> Self {
-        Self { pending_max: 16, links_max: 256, overlay_soft: 24, overlay_hard: 32, ..Self::service() }
+        Self {
+            pending_max: 16,
+            links_max: 256,
+            overlay_soft: 24,
+            overlay_hard: 32,
+            circuits_relayed_max: 16,
+            circuits_client_max: 4,
+            ..Self::service()
+        }
     }
 }
 

@@ -241,11 +241,16 @@ impl Node {
         // A client names itself; further relays rely on the first one.
         let forged = self.links.get(&key.0).is_some_and(|link| !link.is_service())
             && self.open_peer(key.0) != Some(open.origin);
-        if !self.is_service() || full || forged || self.farewell.is_some() {
+        // A client relays for fellow members alone.
+        let stranger = !self.is_service() && !self.is_fellow(open.origin);
+        if stranger || full || forged || self.farewell.is_some() {
             return self.refuse_circuit(key, CloseReason::RelayRefused, now);
         }
         let onward = self.furthest_linked(&open.route);
         let onward = onward.filter(|(via, _)| *via != key.0 && !self.link_is_full(*via));
+        let onward = onward.filter(|(via, _)| {
+            self.is_service() || self.open_peer(*via).is_some_and(|peer| self.is_fellow(peer))
+        });
         let Some((via, rest)) = onward else {
             return self.refuse_circuit(key, CloseReason::RelayRefused, now);
         };

@@ -162,7 +162,14 @@ impl Node {
                 self.table
                     .first_hop(&packet.key, |peer| unfit(peer) || (skip_avoided && avoid.contains(&peer)))
             };
-            return if at_origin { pick(true).or_else(|| pick(false)) } else { None };
+            if !at_origin && !self.forwards_for(packet) {
+                return None;
+            }
+            let service = pick(true).or_else(|| pick(false));
+            return service.or_else(|| {
+                self.fellow_hop(packet, at_origin, |peer| unfit(peer) || avoid.contains(&peer))
+                    .or_else(|| self.fellow_hop(packet, at_origin, unfit))
+            });
         }
         let location = self.location();
         let pick = |skip_avoided: bool, lasting: bool| {
@@ -224,7 +231,8 @@ impl Node {
                 self.answer_find(packet, claims, now);
                 true
             }
-            Purpose::Find | Purpose::Publish | Purpose::Nearest | Purpose::Withdraw => false,
+            Purpose::Publish => self.publish_to_member(packet, now),
+            Purpose::Find | Purpose::Nearest | Purpose::Withdraw => false,
         }
     }
 

@@ -128,6 +128,9 @@ impl Node {
             self.dial_spare_home(now);
         }
         if homes != self.homes {
+            if !homes.is_empty() {
+                self.homes_last.clone_from(&homes);
+            }
             self.homes = homes;
             self.homes_changed(now);
         }

@@ -11,6 +11,7 @@
 //! | `circuits` | circuits relayed and ended here, credit per hop |
 //! | `direct` | WebRTC links: signalling, upgrade from a circuit, ICE servers |
 //! | `overlay`, `homes` | home claims, hellos, leaf set and buckets, a client's homes, healing |
+//! | `fellows` | what clients do for each other without service nodes |
 //! | `requests`, `forward`, `serve` | routed requests: attempts, hops, answers |
 //! | `holder` | claims held for rooms |
 //! | `rooms`, `connect`, `messages` | joined rooms, members and links to them, messages |
@@ -44,6 +45,7 @@ mod clock;
 mod connect;
 mod direct;
 mod dispatch;
+mod fellows;
 mod forward;
 mod holder;
 mod homes;
@@ -138,6 +140,8 @@ pub struct Node {
     looked_up: bool,
     healed_at: Instant,
     homes: Vec<PeerId>,
+    /// The homes of last, for when none is linked.
+    homes_last: Vec<PeerId>,
     home_candidates: HomeCandidates,
     homes_asked: Option<Instant>,
 
@@ -223,6 +227,7 @@ impl Node {
             looked_up: false,
             healed_at: now,
             homes: Vec::new(),
+            homes_last: Vec::new(),
             home_candidates: HomeCandidates::default(),
             homes_asked: None,
             requests: BTreeMap::new(),

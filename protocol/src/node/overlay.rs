@@ -374,7 +374,7 @@ impl Node {
                 // A newcomer looks for its neighbours.
                 self.send_hello(id, true, now);
             }
-        } else if self.is_service() && self.locations.insert(peer, hello.location) != Some(hello.location) {
+        } else if self.locations.insert(peer, hello.location) != Some(hello.location) && self.is_service() {
             self.send_hello(id, true, now);
         }
         self.timers.set_earlier(Timer::Maintain, now + Duration::from_millis(20));

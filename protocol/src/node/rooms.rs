@@ -225,7 +225,7 @@ impl Node {
 
     /// The homes that an own claim names.
     fn claim_homes(&self) -> Vec<PeerId> {
-        if self.is_service() { alloc::vec![self.me] } else { self.homes.clone() }
+        if self.is_service() { alloc::vec![self.me] } else { self.homes_or_last() }
     }
 
     /// Publishes the own claim towards the room's id. The answer is the find.

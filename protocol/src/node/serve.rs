@@ -81,7 +81,7 @@ impl Node {
         self.reply(packet, encode_body(&NearestAnswer { homes }), now);
     }
 
-    fn serve_publish(&mut self, packet: &Routed, now: Instant) {
+    pub(super) fn serve_publish(&mut self, packet: &Routed, now: Instant) {
         let Ok(publish) = decode_body::<Publish>(&packet.payload) else {
             return self.metrics.count(Counter::ClaimsInvalid);
         };
@@ -89,6 +89,9 @@ impl Node {
             return self.metrics.count(Counter::ClaimsInvalid);
         };
         let room = claim.room_id();
+        if !self.is_service() {
+            return self.publish_heard(packet, claim, &publish.known, now);
+        }
         let newer = self.hold(&claim, true, now);
         let most = self.config.routing.claims_per_answer;
         let claims = self.store.answer(
@@ -103,6 +106,19 @@ impl Node {
         let pause = held.then(|| self.popularity.published(slot, now)).flatten();
         let slow_down = pause.map_or(0, |pause| u16::try_from(pause.as_secs()).unwrap_or(u16::MAX));
         let answer = PublishAnswer { claims: Bounded::truncated(claims), newer, slow_down };
+        self.reply(packet, encode_body(&answer), now);
+    }
+
+    /// A publish reached a client: who is a member learns of the publisher, and answers with those it knows. Who is none
+    /// holds no claims and says nothing, which is no answer to build on.
+    fn publish_heard(&mut self, packet: &Routed, claim: Claim, known: &[u64], now: Instant) {
+        let mut claims = self.claims_as_member(claim.room_id(), Some(claim.peer()));
+        if claims.is_empty() {
+            return self.metrics.count(Counter::RoutedDeadEnd);
+        }
+        claims.retain(|bytes| Claim::decode(bytes).is_ok_and(|other| !known.contains(&other.digest())));
+        self.member_claimed(claim, now);
+        let answer = PublishAnswer { claims: Bounded::truncated(claims), newer: None, slow_down: 0 };
         self.reply(packet, encode_body(&answer), now);
     }
 

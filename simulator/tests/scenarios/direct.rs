@@ -125,3 +125,30 @@ fn a_member_that_leaves_is_told_at_once() {
     world.pass(ms(200));
     assert_eq!(world.story(a, 1), sentences(["3 left, left"]));
 }
+
+#[test]
+fn without_service_nodes_members_find_the_rooms_of_their_fellows() {
+    let mut world = world(2, Nat::Restricted);
+    let [a, b] = world.members_at(1, [0, 1]);
+    let c = world.client(1);
+    world.pass(secs(2));
+    for client in [b, c] {
+        world.join(client, 2);
+        world.pass(secs(3));
+    }
+    for service in [NodeIndex(0), NodeIndex(1)] {
+        world.sim.crash(service, Crash::Host);
+    }
+    world.pass(secs(60));
+    assert_eq!(world.members(b, 2), [c], "what is linked directly stays");
+    world.forget();
+    world.join(a, 2);
+    world.pass(secs(30));
+    assert_eq!(world.members(a, 2), [b, c]);
+    assert_eq!(carrier(&world, a, c), Carrier::WebRtc, "b relayed what it took");
+    world.say(a, 2, "found you");
+    world.pass(secs(1));
+    assert!(world.story(c, 2).contains(&String::from("2: found you")));
+    let nowhere = world.find(c, 9);
+    assert_eq!(nowhere.members, [], "a room that nobody near is in");
+}
