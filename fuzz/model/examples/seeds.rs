@@ -17,6 +17,7 @@ fn main() {
     texts(&corpus);
     sessions(&corpus);
     generators(&corpus);
+    signals(&root, &corpus);
     scripts(&corpus);
 }
 
@@ -34,6 +35,47 @@ fn read(path: &Path) -> String {
 fn unhex(text: &str) -> Vec<u8> {
     let byte = |at: usize| u8::from_str_radix(&text[at..at + 2], 16).expect("hex");
     (0..text.len()).step_by(2).map(byte).collect()
+}
+
+/// Session descriptions as browsers write them, candidates, URLs, and the signals among the golden vectors.
+fn signals(root: &Path, corpus: &Path) {
+    let head = "v=0\r\no=- 46117 2 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\n";
+    let media = "m=application 9 UDP/DTLS/SCTP webrtc-datachannel\r\nc=IN IP4 0.0.0.0\r\n";
+    let ice = "a=ice-ufrag:F7gI\r\na=ice-pwd:x9cml/YzichV2+XlhiMu8gHu\r\n";
+    let print = format!("a=fingerprint:sha-256 {}\r\n", ["AB"; 32].join(":"));
+    let tail = "a=setup:actpass\r\na=mid:0\r\na=sctp-port:5000\r\n";
+    let lines = [
+        "candidate:1 1 udp 2113937151 0a1b2c3d-0e4f-4a5b-8c6d-7e8f9a0b1c2d.local 51234 typ host generation 0",
+        "candidate:3 1 udp 1677729535 198.51.100.7 40000 typ srflx raddr 192.0.2.1 rport 51234",
+        "candidate:3 1 udp 1677729535 2001:db8::1 40000 typ relay raddr :: rport 0",
+        "candidate:2 1 tcp 1518280447 192.0.2.1 9 typ host tcptype active",
+    ];
+    let plain = format!("{head}{media}{ice}{print}{tail}");
+    write(corpus, "signal", "description", &[&[0], plain.as_bytes()].concat());
+    write(
+        corpus,
+        "signal",
+        "description-answer",
+        &[&[0], plain.replace("actpass", "active").as_bytes()].concat(),
+    );
+    let with: String = lines.iter().map(|line| format!("a={line}\r\n")).collect();
+    write(corpus, "signal", "description-candidates", &[&[0], format!("{plain}{with}").as_bytes()].concat());
+    write(corpus, "signal", "description-media", &[&[0], format!("{plain}{media}").as_bytes()].concat());
+    for (number, line) in lines.iter().enumerate() {
+        write(corpus, "signal", &format!("candidate-{number}"), &[&[1], line.as_bytes()].concat());
+    }
+    for (number, url) in
+        ["stun:stun.example:3478", "turns:[2001:db8::1]:443?transport=tcp"].iter().enumerate()
+    {
+        write(corpus, "signal", &format!("server-{number}"), &[&[3], url.as_bytes()].concat());
+    }
+    let file = read(&root.join("protocol/vectors/wire.txt"));
+    for line in file.lines().filter(|line| line.starts_with("signal-")) {
+        let Some((name, hex)) = line.split_once(' ') else { continue };
+        // Without the kind and the session's two bytes.
+        let bytes = unhex(hex).split_off(3);
+        write(corpus, "signal", name, &[&[2], bytes.as_slice()].concat());
+    }
 }
 
 /// Messages, payloads and signed objects.

@@ -4,7 +4,7 @@ use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::path::{Path, PathBuf};
 
-use unamed_fuzz_model::{Decoder, node, round_trip, wire};
+use unamed_fuzz_model::{Decoder, node, round_trip, signal, wire};
 
 type Target = fn(&[u8]);
 
@@ -43,6 +43,11 @@ fn the_corpus_of_wire_holds() {
 #[test]
 fn the_corpus_of_round_trip_holds() {
     replay("round_trip", round_trip);
+}
+
+#[test]
+fn the_corpus_of_signal_holds() {
+    replay("signal", signal);
 }
 
 #[test]

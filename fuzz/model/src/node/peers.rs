@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use unamed_protocol::crypto::{Crypto as _, IdealCrypto, Role};
 use unamed_protocol::link::{Class, Outgoing, Secrecy, Session, SessionConfig, SessionEvent};
-use unamed_protocol::wire::message::CircuitCredit;
+use unamed_protocol::wire::message::{CircuitCredit, Extension, extension};
 use unamed_protocol::wire::{Bounded, CircuitData, Message};
 use unamed_protocol::{Config, Instance, Instant, NetworkId, PeerId, RoomId};
 
@@ -45,6 +45,8 @@ impl End {
         now: Instant,
     ) -> Self {
         let Config { link, network, .. } = Config::client(NetworkId::default());
+        let service = person.service != (run % 2 == 1);
+        let webrtc = Extension { tag: extension::WEBRTC, value: Bytes::new() };
         let instance = Instance { boot: 1000 + u64::from(run / 2), session: u64::from(run / 2) };
         let max_frame = if inside { CIRCUIT_FRAME_BYTES_MAX } else { link.frame_bytes_max };
         let config = SessionConfig {
@@ -57,12 +59,12 @@ impl End {
             identity: person.identity.clone(),
             peer: person.peer,
             instance,
-            service: person.service != (run % 2 == 1),
+            service,
             static_secret: [0x80 | number as u8; 32],
             ephemeral: [run ^ number as u8; 32],
             expected: None,
             secrecy: Secrecy::Noise,
-            extensions: Bounded::default(),
+            extensions: Bounded::truncated((!service).then_some(webrtc)),
         };
         let mut session = Session::new(config, Arc::new(IdealCrypto), now);
         session.grant(usize::MAX);

@@ -68,11 +68,14 @@ pub enum Step {
     Ask = 28,
     /// A person connects, and both ends join a room: person, room.
     Member = 29,
+    /// A WebRTC stack of the node does something: which, what (0, 1: it describes itself; 2, 3: it finds a candidate; 4: it
+    /// has found all; 5: its channel opens; else it fails), a description or candidate.
+    Stack = 30,
 }
 
 impl Step {
     /// All of them, by number.
-    pub const ALL: [Self; 30] = [
+    pub const ALL: [Self; 31] = [
         Self::Accept,
         Self::Bootstrap,
         Self::AnswerDial,
@@ -103,6 +106,7 @@ impl Step {
         Self::Forward,
         Self::Ask,
         Self::Member,
+        Self::Stack,
     ];
 }
 
@@ -122,6 +126,6 @@ pub mod setup {
     pub const HELPFUL: u8 = 32;
     /// The wall clock starts at zero.
     pub const EPOCH: u8 = 64;
-    /// The node has addresses of its own, if it is a service node.
+    /// The node has addresses of its own, if it is a service node; a client links by WebRTC.
     pub const LISTENS: u8 = 128;
 }

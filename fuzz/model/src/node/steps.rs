@@ -9,7 +9,7 @@ use unamed_protocol::routing::key::home_id;
 use unamed_protocol::wire::message::{CircuitOpen, Header, Hello, PushSet};
 use unamed_protocol::wire::{Bounded, Message, PeerIds, RoomMessage, encode_body};
 use unamed_protocol::{
-    DialError, Disconnect, Duration, Input, LinkId, NetworkId, PeerId, Recipients, RequestId, SaveId,
+    DialError, Disconnect, Duration, Input, LinkId, NetworkId, PeerId, Recipients, RequestId, SaveId, Signal,
 };
 
 use super::cast::{PERSONS, ROOMS, connect_packet};
@@ -28,13 +28,14 @@ const TIMES: [u64; 14] = [0, 1, 20, 50, 100, 250, 500, 1_000, 2_500, 5_000, 12_0
 /// The longest time in which every deadline is handled, milliseconds.
 const LIVED_MAX: u64 = 35_000;
 
-const DIAL_ERRORS: [DialError; 6] = [
+const DIAL_ERRORS: [DialError; 7] = [
     DialError::Timeout,
     DialError::Refused,
     DialError::Unresolved,
     DialError::NotWebSocket,
     DialError::Tls,
     DialError::Unsupported,
+    DialError::Ice,
 ];
 
 const DISCONNECTS: [Disconnect; 4] =
@@ -81,6 +82,7 @@ impl World {
             Step::Forward => self.forward(from),
             Step::Ask => self.ask(from),
             Step::Member => self.member(from),
+            Step::Stack => self.stack(from),
         }
         self.settle();
     }
@@ -104,7 +106,7 @@ impl World {
     fn answer_dial(&mut self, from: &mut Source<'_>) {
         let dialing = |(link, carrier): (&LinkId, &Carrier)| match &carrier.state {
             CarrierState::Dialing(address) => Some((*link, address.clone())),
-            CarrierState::Open => None,
+            CarrierState::Stack(_) | CarrierState::Open => None,
         };
         let waiting: Vec<_> = self.carriers.iter().filter_map(dialing).collect();
         let (which, how) = (from.below(16), from.byte());
@@ -122,6 +124,32 @@ impl World {
             (2, _) => self.connect(link, None),
             (how, _) => self.fail_dial(link, DIAL_ERRORS[usize::from(how) % DIAL_ERRORS.len()]),
         }
+    }
+
+    /// A WebRTC stack of the node does something. Nobody is behind the channel that opens: it is a raw carrier.
+    fn stack(&mut self, from: &mut Source<'_>) {
+        let stacks: Vec<(LinkId, bool)> = self
+            .carriers
+            .iter()
+            .filter_map(|(link, carrier)| match carrier.state {
+                CarrierState::Stack(offers) => Some((*link, offers)),
+                CarrierState::Dialing(_) | CarrierState::Open => None,
+            })
+            .collect();
+        let (which, what) = (from.below(16), from.byte());
+        let Some(&(link, offers)) = stacks.get(which % stacks.len().max(1)) else { return };
+        let signal = match what {
+            0 | 1 if offers => Signal::Offer(generate::description(from)),
+            0 | 1 => Signal::Answer(generate::description(from)),
+            2 | 3 => match generate::candidate(from) {
+                Some(candidate) => Signal::Candidate(candidate),
+                None => return,
+            },
+            4 => Signal::EndOfCandidates,
+            5 => return self.connect(link, None),
+            how => return self.fail_dial(link, DIAL_ERRORS[usize::from(how) % DIAL_ERRORS.len()]),
+        };
+        self.node.handle_input(Input::LocalSignal(link, signal), self.now);
     }
 
     fn raw_frame(&mut self, from: &mut Source<'_>) {

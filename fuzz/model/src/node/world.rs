@@ -6,8 +6,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use unamed_protocol::crypto::{IdealCrypto, Role};
 use unamed_protocol::{
-    Address, AddressClass, Config, DialError, Disconnect, Duration, Event, Identity, Input, Instant, LinkId,
-    NetworkId, Node, Output, SaveId, Snapshot, Start, Target,
+    Address, AddressClass, Config, DialError, Disconnect, Duration, Event, IceServer, Identity, Input,
+    Instant, LinkId, NetworkId, Node, Output, SaveId, Signal, Snapshot, Start, Target,
 };
 
 use super::cast::{Cast, Memory};
@@ -28,6 +28,8 @@ const CREDIT: usize = 256 * 1024;
 pub(super) enum CarrierState {
     /// The dial is to be answered.
     Dialing(Address),
+    /// A WebRTC stack is to be played; whether it offers.
+    Stack(bool),
     Open,
 }
 
@@ -70,6 +72,7 @@ fn config(setup: u8) -> Config {
     let network = NetworkId::default();
     let service = setup & setup::SERVICE != 0;
     let mut config = if service { Config::service(network) } else { Config::client(network) };
+    config.webrtc.enabled = !service && setup & setup::LISTENS != 0;
     if setup & setup::TIGHT != 0 {
         let link = &mut config.link;
         (link.pending_max, link.links_max, link.clients_max) = (4, 12, 3);
@@ -234,8 +237,21 @@ impl World {
                 self.assert_dialable(&address);
                 self.add_carrier(link, CarrierState::Dialing(address), None);
             }
-            Output::Dial(_, Target::WebRtc { .. }) | Output::RemoteSignal(..) => {
-                panic!("{output:?}, which the configuration forbids");
+            Output::Dial(link, Target::WebRtc { offer, ice_servers }) => {
+                assert!(config(self.setup).webrtc.enabled && ice_servers.len() <= IceServer::MAX);
+                self.add_carrier(link, CarrierState::Stack(offer), None);
+            }
+            Output::RemoteSignal(link, signal) => {
+                let state = self.carriers.get(&link).map(|carrier| &carrier.state);
+                let Some(CarrierState::Stack(offers)) = state else {
+                    panic!("{signal:?} for {link:?}, which has no stack");
+                };
+                let wrong = if *offers {
+                    matches!(signal, Signal::Offer(_))
+                } else {
+                    matches!(signal, Signal::Answer(_))
+                };
+                assert!(!wrong, "{signal:?} for the end that makes one");
             }
             Output::Send(link, frame) => {
                 let Some(carrier) = self.carriers.get_mut(&link) else {
@@ -306,7 +322,7 @@ impl World {
             .iter()
             .filter_map(|(link, carrier)| match &carrier.state {
                 CarrierState::Dialing(address) => Some((*link, address.clone())),
-                CarrierState::Open => None,
+                CarrierState::Stack(_) | CarrierState::Open => None,
             })
             .collect();
         for (link, address) in &dials {
