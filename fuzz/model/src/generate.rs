@@ -7,7 +7,7 @@ use unamed_protocol::signal::{
 use unamed_protocol::wire::message::{
     Announce, CircuitCredit, CircuitOpen, CircuitOpened, CircuitReset, Connect, ConnectAnswer, ConnectReply,
     ConnectRequest, Extension, FindAnswer, Goodbye, HandshakePayload, Header, Hello, HopAck, IceServers,
-    NearestAnswer, Notify, Ping, Publish, PublishAnswer, Pull, Purpose, PushSet, Reasons, Replicate,
+    Nearest, NearestAnswer, Notify, Ping, Publish, PublishAnswer, Pull, Purpose, PushSet, Reasons, Replicate,
     RoomClaims, RoomLeave, RoomProof, RoomRefused, SignalStep, StoreDigest, StreamMark, StreamMarks,
     StreamNext, Withdraw,
 };
@@ -59,6 +59,11 @@ pub(crate) trait Words {
 
     /// The digest of a claim.
     fn digest(&mut self, from: &mut Source<'_>) -> u64 {
+        from.number()
+    }
+
+    /// The mark of a claim.
+    fn claim_mark(&mut self, from: &mut Source<'_>) -> u64 {
         from.number()
     }
 
@@ -162,6 +167,7 @@ fn link<W: Words + ?Sized>(words: &mut W, from: &mut Source<'_>) -> Message {
             location: words.room(from),
             ready: from.flag(),
             home: maybe(from, |from| words.home_claim(from)),
+            wants: from.byte(),
             neighbours: many(from, |from| words.home_claim(from)),
         }),
     }
@@ -327,11 +333,15 @@ pub(crate) fn header<W: Words + ?Sized>(words: &mut W, from: &mut Source<'_>) ->
 /// The payload of a request.
 pub(crate) fn asked<W: Words + ?Sized>(words: &mut W, purpose: Purpose, from: &mut Source<'_>) -> Bytes {
     match purpose {
-        Purpose::Find | Purpose::Nearest => Bytes::new(),
-        Purpose::Publish => {
-            encode_body(&Publish { claim: words.claim(from), known: many(from, |from| words.digest(from)) })
-                .into()
+        Purpose::Find => Bytes::new(),
+        Purpose::Nearest => {
+            encode_body(&Nearest { most: from.byte(), known: many(from, |from| from.small()) }).into()
         }
+        Purpose::Publish => encode_body(&Publish {
+            claim: words.claim(from),
+            known: many(from, |from| words.claim_mark(from)),
+        })
+        .into(),
         Purpose::Connect => {
             let request = encode_body(&connect_request(words, from)).into();
             encode_body(&Connect { request, signature: from.signature() }).into()
@@ -355,7 +365,8 @@ pub(crate) fn answered<W: Words + ?Sized>(words: &mut W, purpose: Purpose, from:
         })
         .into(),
         Purpose::Nearest => {
-            encode_body(&NearestAnswer { homes: many(from, |from| words.home_claim(from)) }).into()
+            let homes = many(from, |from| words.home_claim(from));
+            encode_body(&NearestAnswer { homes, known: many(from, |from| from.small()) }).into()
         }
         Purpose::Connect => {
             let reply = encode_body(&connect_reply(words, from)).into();

@@ -3,13 +3,13 @@
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use unamed_protocol::wire::message::{
-    Connect, ConnectAnswer, ConnectReply, ConnectRequest, FindAnswer, HandshakePayload, Header,
+    Connect, ConnectAnswer, ConnectReply, ConnectRequest, FindAnswer, HandshakePayload, Header, Nearest,
     NearestAnswer, Notify, Publish, PublishAnswer, Withdraw,
 };
 use unamed_protocol::wire::{decode_body, encode_body};
 
 /// How many payload types there are.
-pub(crate) const PAYLOADS: usize = 12;
+pub(crate) const PAYLOADS: usize = 13;
 
 /// Their names in `protocol/vectors/wire.txt`, by number.
 pub(crate) const NAMES: [&str; PAYLOADS] = [
@@ -20,6 +20,7 @@ pub(crate) const NAMES: [&str; PAYLOADS] = [
     "publish",
     "publish-answer",
     "find-answer",
+    "nearest",
     "nearest-answer",
     "withdraw",
     "notify",
@@ -37,6 +38,7 @@ pub(crate) fn check(number: usize, bytes: &[u8]) {
         canonical::<Publish>,
         canonical::<PublishAnswer>,
         canonical::<FindAnswer>,
+        canonical::<Nearest>,
         canonical::<NearestAnswer>,
         canonical::<Withdraw>,
         canonical::<Notify>,

@@ -28,7 +28,7 @@ impl Node {
         if member.link.is_some() {
             return;
         }
-        let (homes, tries) = (member.claim.homes().to_vec(), member.tries);
+        let (homes, tries, home) = (member.claim.homes().to_vec(), member.tries, member.home_to_ask());
         if self.peers.contains_key(&peer) {
             return self.send_proof(room, peer, true, now);
         }
@@ -42,15 +42,27 @@ impl Node {
         {
             return;
         }
-        let home = usize::try_from(tries).ok().and_then(|tries| tries.checked_rem(homes.len()));
-        match home.and_then(|index| homes.get(index)).copied() {
-            Some(home) => self.ask_for_link(room, peer, home, now),
+        match home {
+            Some(home) => self.ask_for_link(
+                room,
+                peer,
+                home,
+                usize::try_from(tries).is_ok_and(|tries| tries >= homes.len()),
+                now,
+            ),
             None => self.connect_failed(peer, now),
         }
     }
 
-    fn ask_for_link(&mut self, room: RoomId, peer: PeerId, home: PeerId, now: Instant) {
+    /// Asks a member for a link through one of its homes: in two attempts while each home is asked for the first time.
+    fn ask_for_link(&mut self, room: RoomId, peer: PeerId, home: PeerId, again: bool, now: Instant) {
         let Some(claim) = self.own_claim(room) else { return self.connect_failed(peer, now) };
+        let told = self
+            .rooms
+            .get(&room)
+            .and_then(|state| state.members.get(&peer))
+            .is_some_and(|member| member.told);
+        let claim = if told { Bytes::new() } else { claim };
         let id = self.mint_request();
         let request = encode_body(&ConnectRequest {
             id,
@@ -72,7 +84,7 @@ impl Node {
             target: Some(peer),
             payload,
             started: now,
-            attempt: 0,
+            attempt: u8::from(again),
             avoid_first: Vec::new(),
             exclude: Vec::new(),
             through: None,
@@ -97,10 +109,13 @@ impl Node {
         let Some((request, hash)) = self.checked_connect(packet, now) else {
             return self.metrics.count(Counter::ConnectsInvalid);
         };
-        let member = self.rooms.contains_key(&request.room);
+        let known = !request.claim.is_empty() || self.knows_member(request.room, request.origin, now);
+        let member = known && self.rooms.contains_key(&request.room);
         let mut dials = false;
         if member {
-            self.learn_claims(core::slice::from_ref(&request.claim), now);
+            if !request.claim.is_empty() {
+                self.learn_claims(core::slice::from_ref(&request.claim), now);
+            }
             let origin_home = request
                 .home_claim
                 .as_ref()
@@ -145,9 +160,12 @@ impl Node {
         {
             return None;
         }
-        let claim = self.checked_claim(&request.claim, now)?;
-        let matches = claim.peer() == request.origin && claim.room_id() == request.room;
-        matches.then(|| (request, sha256(&[&connect.request])))
+        if !request.claim.is_empty() {
+            let claim = self.checked_claim(&request.claim, now)?;
+            let matches = claim.peer() == request.origin && claim.room_id() == request.room;
+            return matches.then(|| (request, sha256(&[&connect.request])));
+        }
+        Some((request, sha256(&[&connect.request])))
     }
 
     /// The answer to a connect request of this node.
@@ -168,6 +186,9 @@ impl Node {
             self.learn_home(home, Some(peer), now);
         }
         if !reply.accept {
+            if let Some(member) = self.rooms.get_mut(&room).and_then(|state| state.members.get_mut(&peer)) {
+                member.told = false;
+            }
             return self.connect_failed(peer, now);
         }
         if reply.dials {
@@ -215,21 +236,24 @@ impl Node {
         let rooms: Vec<RoomId> = self.rooms.keys().copied().collect();
         for room in rooms {
             let Some(state) = self.rooms.get_mut(&room) else { continue };
+            // The linked members take turns: the first that reaches it tells the others.
+            let linked = state.members.values().filter(|member| member.link.is_some()).count();
+            let share = u32::try_from(linked).unwrap_or(1).max(1);
             let Some(member) = state.members.get_mut(&peer).filter(|member| member.link.is_none()) else {
                 continue;
             };
-            // Through each home at once, then with a pause that doubles.
+            // Through each home at once, then through one at a time with a pause that doubles.
             let homes = u32::try_from(member.claim.homes().len()).unwrap_or(1).max(1);
-            let round = member.tries / homes;
-            let next_home = (member.tries.saturating_add(1)) % homes != 0;
             member.tries = member.tries.saturating_add(1);
+            let next_home = member.tries < homes && !member.is_denied();
+            let round = member.tries.saturating_sub(homes) / homes;
             member.failed = !next_home || member.failed;
             let pause = if next_home {
                 Duration::from_millis(50)
             } else if member.is_denied() {
                 self.config.rooms.connect_denied
             } else {
-                first.saturating_mul(1 << round.min(10)).min(most)
+                first.saturating_mul(1 << round.min(10)).min(most.saturating_mul(share))
             };
             let pause = self.random.jittered(pause);
             self.timers.set(Timer::Connect(room, peer), now + pause);

@@ -1,6 +1,6 @@
 //! Claims held for rooms: hand-over to who belongs nearer, digests, expiry.
 
-use alloc::collections::BTreeSet;
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 
 use super::Node;
@@ -16,17 +16,30 @@ impl Node {
         if !self.is_service() || !self.links.get(&id).is_some_and(|link| link.is_service()) {
             return self.metrics.count(Counter::ClaimsInvalid);
         }
+        let Some(from) = self.open_peer(id) else { return };
         for bytes in replicate.tombstones.iter() {
-            if !self.hold_tombstone(bytes, false, now) {
+            if !self.hold_tombstone(bytes, Some(from), now) {
                 self.metrics.count(Counter::ClaimsInvalid);
             }
         }
+        // Those that are new here and came together have met at their former holder.
+        let mut together: BTreeMap<(RoomId, u8), BTreeSet<PeerId>> = BTreeMap::new();
         for bytes in replicate.claims.iter() {
             match self.checked_claim(bytes, now) {
                 Some(claim) => {
-                    self.hold(&claim, false, now);
+                    let (room, replica, peer) = (claim.room_id(), claim.replica(), claim.peer());
+                    let first = self.store.claim_of(room, replica, peer).is_none();
+                    self.hold(&claim, Some(from), now);
+                    if first {
+                        together.entry((room, replica)).or_default().insert(peer);
+                    }
                 }
                 None => self.metrics.count(Counter::ClaimsInvalid),
+            }
+        }
+        for (slot, met) in together {
+            for fresh in &met {
+                self.need_not_tell(slot, *fresh, met.iter().copied());
             }
         }
     }
@@ -40,8 +53,9 @@ impl Node {
         }
     }
 
-    /// One rule for newcomers and losses alike: whoever is first or second for a key sends its claims to those who have
-    /// just entered the nearest holders. Keys for which many are nearer are dropped.
+    /// One rule for newcomers and losses alike: whoever is first for a key, or was before a newcomer, sends its claims to
+    /// those who have just entered the nearest holders, and the second tells them what it holds. Keys for which many are
+    /// nearer are dropped.
     pub(super) fn hand_over(&mut self, now: Instant) {
         if self.handed_over == self.table.changes() {
             return;
@@ -54,9 +68,12 @@ impl Node {
             let rank = self.table.ready_rank(&key, &self.home_room);
             let holders = self.other_holders(&key, rank);
             let old = self.holders.insert(slot, holders.clone()).unwrap_or_default();
-            if rank < 2 {
-                for entrant in holders.iter().filter(|peer| !old.contains(peer)) {
-                    self.copy_to(slot, None, *entrant, now);
+            for (place, entrant) in holders.iter().enumerate().filter(|(_, peer)| !old.contains(peer)) {
+                match rank {
+                    0 => self.copy_to(slot, None, *entrant, now),
+                    1 if place == 0 => self.copy_to(slot, None, *entrant, now),
+                    1 => self.send_digest(slot, *entrant, true, now),
+                    _ => {}
                 }
             }
             if rank >= replicas.saturating_mul(2) {

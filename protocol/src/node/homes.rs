@@ -5,11 +5,10 @@
 
 use alloc::vec::Vec;
 
-use bytes::Bytes;
-
 use super::Node;
 use super::clock::Timer;
 use super::links::DialFor;
+use super::overlay::NEAREST_ALL;
 use super::requests::Task;
 use crate::crypto::sha256;
 use crate::routing::key::{distance, home_id};
@@ -18,6 +17,9 @@ use crate::{Address, Duration, Instant, LinkId, PeerId, RoomId};
 
 /// Known service nodes among which a node without an answering one looks for others.
 const SPARES: usize = 16;
+
+/// Candidates for the home nearest to the hash of the own peer id.
+const NEAR_SELF: u8 = 4;
 
 /// Candidates of the two looked-up homes, best first.
 #[derive(Clone, Debug, Default)]
@@ -48,18 +50,12 @@ impl Node {
         let period = if settled { routing.homes_lookup } else { routing.self_lookup };
         let period = self.random.jittered(period);
         self.timers.set(Timer::SelfLookup, now + period);
-        let location = self.location();
-        self.request(
-            Task::Homes { by_own_hash: false },
-            Purpose::Nearest,
-            location,
-            None,
-            Bytes::new(),
-            None,
-            now,
-        );
-        let own = self.own_hash();
-        self.request(Task::Homes { by_own_hash: true }, Purpose::Nearest, own, None, Bytes::new(), None, now);
+        for (by_own_hash, key, most) in
+            [(false, self.location(), NEAREST_ALL), (true, self.own_hash(), NEAR_SELF)]
+        {
+            let asked = self.nearest_to_ask(&key, most, now);
+            self.request(Task::Homes { by_own_hash }, Purpose::Nearest, key, None, asked, None, now);
+        }
     }
 
     fn own_hash(&self) -> RoomId {

@@ -15,7 +15,7 @@ use super::metrics::Counter;
 use crate::crypto::Role;
 use crate::link::{Class, Outgoing, Peer, Secrecy, Sent, Session, SessionConfig, SessionEvent};
 use crate::wire::message::Goodbye;
-use crate::wire::{Bounded, CircuitData, Message};
+use crate::wire::{Bounded, CircuitData, Message, Sequence};
 use crate::{Address, Instant, LinkId, NodeKind, PeerId};
 
 /// What carries a link, and what the carrier needs to know.
@@ -71,6 +71,10 @@ pub(super) struct Link {
     pub(super) peer: Option<Peer>,
     pub(super) told_reasons: Option<LinkReasons>,
     pub(super) remote_reasons: LinkReasons,
+    /// The sequence of the own home claim that was sent last on it.
+    pub(super) told_home: Option<Sequence>,
+    /// How many neighbours the peer would like to be told of.
+    pub(super) wants: u8,
     pub(super) since: Instant,
     pub(super) unwanted_since: Option<Instant>,
     /// Circuits that run over this link.
@@ -91,6 +95,8 @@ impl Link {
             peer: None,
             told_reasons: None,
             remote_reasons: LinkReasons::default().with(LinkReason::SetUp),
+            told_home: None,
+            wants: 0,
             since: now,
             unwanted_since: None,
             circuits: 0,

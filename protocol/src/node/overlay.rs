@@ -17,12 +17,19 @@ use crate::link::Peer;
 use crate::routing::book::Noted;
 use crate::routing::key::{home_id, random_in_bucket};
 use crate::routing::table::Learned;
-use crate::wire::message::{Hello, Purpose};
-use crate::wire::{Bounded, HomeClaim, HomeClaimTerms, Message};
+use crate::wire::message::{Hello, Nearest, NearestAnswer, Purpose};
+use crate::wire::{Bounded, HomeClaim, HomeClaimTerms, Message, encode_body};
 use crate::{Address, Duration, Instant, LinkId, NodeKind, PeerId, RoomId};
 
 /// Home claims of linked service nodes in a hello beside the nearest ones, so that newcomers learn of distant regions.
 const HELLO_OTHERS: usize = 4;
+/// Service nodes asked for in a lookup: a root and its leaf set.
+pub(super) const NEAREST_ALL: u8 = 9;
+/// Home claims named in a lookup.
+const NEAREST_NAMED: usize = 16;
+/// Neighbours that a service node would like to be told of before it is ready, and afterwards.
+const NEIGHBOURS_FIRST: u8 = 13;
+const NEIGHBOURS_LATER: u8 = 4;
 /// How long a contact that failed or refused is passed over; doubles each time.
 const PASSED_OVER: Duration = Duration::from_secs(30);
 const PASSED_OVER_DOUBLINGS: u32 = 5;
@@ -34,6 +41,8 @@ const DIALS_OFFLINE: usize = 3;
 pub(super) struct Hellos {
     /// Something of this node's own has changed: all are told.
     all: bool,
+    /// The own home claim was renewed: service nodes are told, who pass it on.
+    renewed: bool,
     /// Links whose peers are still to hear of their neighbours.
     introduce: BTreeSet<LinkId>,
     /// Leaf neighbours of whom the others are still to hear.
@@ -68,7 +77,8 @@ impl Node {
         self.own_home = Some(claim);
         let period = self.random.jittered(self.config.routing.republish);
         self.timers.set(Timer::HomeClaim, now + period);
-        self.announce_self(now);
+        self.hellos.renewed = true;
+        self.timers.set_earlier(Timer::Hello, now + self.config.routing.coalesce);
     }
 
     /// Sends a hello to all, soon.
@@ -84,10 +94,10 @@ impl Node {
             }
         }
         self.spread_leaves(now);
-        if !core::mem::take(&mut self.hellos.all) {
-            return;
-        }
-        let ids: Vec<LinkId> = self.open_links().map(|(id, _)| id).collect();
+        let (all, renewed) =
+            (core::mem::take(&mut self.hellos.all), core::mem::take(&mut self.hellos.renewed));
+        let told = |link: &Link| all || (renewed && link.is_service());
+        let ids: Vec<LinkId> = self.open_links().filter(|(_, link)| told(link)).map(|(id, _)| id).collect();
         for id in ids {
             self.send_hello(id, false, now);
         }
@@ -110,11 +120,12 @@ impl Node {
     /// Says where and what this node is, and names neighbours of the receiver once on each link, or again when its
     /// location changes: they are most of a hello.
     fn send_hello(&mut self, id: LinkId, introduce: bool, now: Instant) {
-        let Some(peer) = self.links.get(&id).and_then(|link| link.peer.as_ref()) else { return };
-        let (to, to_service) = (peer.id, peer.service);
+        let Some(link) = self.links.get(&id) else { return };
+        let Some(peer) = link.peer.as_ref() else { return };
+        let (to, to_service, most) = (peer.id, peer.service, usize::from(link.wants));
         let neighbours = if introduce && self.is_service() {
             let near = if to_service { home_id(to) } else { self.client_location(to) };
-            self.neighbours_for(to, near)
+            self.neighbours_for(to, near, most)
         } else {
             Bounded::default()
         };
@@ -122,13 +133,24 @@ impl Node {
     }
 
     fn hello_with(&mut self, id: LinkId, neighbours: Bounded<Bytes, 16>, now: Instant) {
-        let hello = Hello {
-            location: self.location(),
-            ready: self.ready,
-            home: self.own_home.as_ref().map(|claim| claim.bytes().clone()),
-            neighbours,
-        };
+        let (location, ready, wants) = (self.location(), self.ready, self.neighbours_wanted());
+        let Some(link) = self.links.get_mut(&id) else { return };
+        let own = self.own_home.as_ref().filter(|claim| link.told_home != Some(claim.sequence()));
+        link.told_home = own.map(|claim| claim.sequence()).or(link.told_home);
+        let home = own.map(|claim| claim.bytes().clone());
+        let hello = Hello { location, ready, home, wants, neighbours };
         self.send(id, &Message::Hello(hello), now);
+    }
+
+    /// How many neighbours this node would like to be told of: all that there are while it seeks its place, then a few, to
+    /// hear of changes; a client, whose homes come by lookups, only until it knows some.
+    fn neighbours_wanted(&self) -> u8 {
+        match (self.is_service(), self.ready) {
+            (true, false) => NEIGHBOURS_FIRST,
+            (true, true) => NEIGHBOURS_LATER,
+            (false, _) if self.homes_known.len() < usize::from(NEIGHBOURS_FIRST) => NEIGHBOURS_LATER,
+            (false, _) => 0,
+        }
     }
 
     fn client_location(&self, client: PeerId) -> RoomId {
@@ -137,12 +159,12 @@ impl Node {
 
     /// Home claims of linked service nodes nearest to `near`, and of a few others. Only linked ones are passed on:
     /// unverified contacts would circulate the dead.
-    fn neighbours_for(&mut self, to: PeerId, near: RoomId) -> Bounded<Bytes, 16> {
-        let wanted = self.config.routing.leaf_set.saturating_add(1);
+    fn neighbours_for(&mut self, to: PeerId, near: RoomId, most: usize) -> Bounded<Bytes, 16> {
+        let wanted = self.config.routing.leaf_set.saturating_add(1).min(most);
         let mut peers = self.table.nearest_linked(&near, wanted);
         let others: Vec<PeerId> =
             self.table.links().map(|contact| contact.peer).filter(|peer| !peers.contains(peer)).collect();
-        for _ in 0..HELLO_OTHERS.min(others.len()) {
+        for _ in 0..HELLO_OTHERS.min(others.len()).min(most.saturating_sub(wanted)) {
             let draw = self.random.choices.next_u32() as usize;
             if let Some(peer) = draw.checked_rem(others.len()).and_then(|index| others.get(index))
                 && !peers.contains(peer)
@@ -354,6 +376,9 @@ impl Node {
 
     pub(super) fn handle_hello(&mut self, id: LinkId, hello: &Hello, now: Instant) {
         let Some(peer) = self.open_peer(id) else { return };
+        if let Some(link) = self.links.get_mut(&id) {
+            link.wants = hello.wants;
+        }
         let service = self.links.get(&id).is_some_and(|link| link.is_service());
         if let Some(home) = &hello.home
             && service
@@ -383,7 +408,8 @@ impl Node {
     /// Asks for the own nearest service nodes, through a given one where it shall be.
     pub(super) fn self_lookup(&mut self, through: Option<PeerId>, now: Instant) {
         let key = self.location();
-        self.request(Task::SelfLookup, Purpose::Nearest, key, None, Bytes::new(), through, now);
+        let asked = self.nearest_to_ask(&key, NEAREST_ALL, now);
+        self.request(Task::SelfLookup, Purpose::Nearest, key, None, asked, through, now);
     }
 
     pub(super) fn self_lookup_due(&mut self, now: Instant) {
@@ -411,7 +437,8 @@ impl Node {
         }
         for index in lacking {
             let key = random_in_bucket(&self.location(), index, random);
-            self.request(Task::BucketRefresh, Purpose::Nearest, key, None, Bytes::new(), None, now);
+            let asked = self.nearest_to_ask(&key, NEAREST_ALL, now);
+            self.request(Task::BucketRefresh, Purpose::Nearest, key, None, asked, None, now);
         }
     }
 
@@ -444,14 +471,36 @@ impl Node {
         !wanted && self.table.outpaced_by(peer, rtt).is_none()
     }
 
-    /// The answer to a lookup of the nearest: more contacts.
+    /// The payload of a lookup of the `most` nearest: it names the current home claims that are known already.
+    pub(super) fn nearest_to_ask(&self, key: &RoomId, most: u8, now: Instant) -> Bytes {
+        let known = self.marks_near(key, now).into_iter().map(|(mark, _)| mark);
+        encode_body(&Nearest { most, known: Bounded::truncated(known) }).into()
+    }
+
+    /// The service nodes nearest to a key of which current home claims are known, by their marks.
+    fn marks_near(&self, key: &RoomId, now: Instant) -> Vec<(u32, PeerId)> {
+        let near = self.table.nearest_known(key, NEAREST_NAMED, now).into_iter();
+        near.filter_map(|peer| self.homes_known.get(&peer))
+            .filter(|claim| claim.is_current(self.unix_ms, Duration::ZERO))
+            .map(|claim| (claim.mark(), claim.peer()))
+            .collect()
+    }
+
+    /// The answer to a lookup of the nearest: more contacts, and those that were named and live.
     pub(super) fn learned_nearest(
         &mut self,
-        homes: &[Bytes],
+        key: &RoomId,
+        answer: &NearestAnswer,
         from: Option<PeerId>,
         now: Instant,
     ) -> Vec<PeerId> {
-        let peers = homes.iter().filter_map(|claim| self.learn_home(claim, from, now)).collect();
+        let named = self.marks_near(key, now).into_iter().filter(|(mark, _)| answer.known.contains(mark));
+        let mut peers: Vec<PeerId> = named.map(|(_, peer)| peer).collect();
+        for peer in &peers {
+            self.table.told_alive(*peer, now);
+            self.table.learn(*peer, now);
+        }
+        peers.extend(answer.homes.iter().filter_map(|claim| self.learn_home(claim, from, now)));
         self.timers.set_earlier(Timer::Maintain, now + Duration::from_millis(20));
         peers
     }

@@ -306,7 +306,7 @@ impl Node {
         match (&answer.task, &answer.content) {
             (Task::SelfLookup, Content::Nearest(nearest)) => {
                 let from = answer.route.last().map(|hop| hop.peer);
-                self.learned_nearest(&nearest.homes, from, now);
+                self.learned_nearest(&answer.key, nearest, from, now);
                 if !core::mem::replace(&mut self.looked_up, true) {
                     self.refresh_buckets(usize::MAX, now);
                 }
@@ -316,11 +316,11 @@ impl Node {
             }
             (Task::BucketRefresh, Content::Nearest(nearest)) => {
                 let from = answer.route.last().map(|hop| hop.peer);
-                self.learned_nearest(&nearest.homes, from, now);
+                self.learned_nearest(&answer.key, nearest, from, now);
             }
             (Task::Homes { by_own_hash }, Content::Nearest(nearest)) => {
                 let from = answer.route.last().map(|hop| hop.peer);
-                let peers = self.learned_nearest(&nearest.homes, from, now);
+                let peers = self.learned_nearest(&answer.key, nearest, from, now);
                 self.choose_homes(*by_own_hash, &peers, now);
             }
             (Task::Homes { .. }, _) => self.homes_unanswered(now),

@@ -108,6 +108,8 @@ pub(super) struct Member {
     pub(super) present_since: Option<Instant>,
     /// Whether it was told as a member of another part of the room.
     merged: bool,
+    /// Whether it was told a claim of this node with the homes that this node has now.
+    pub(super) told: bool,
     /// Attempts to link it since it was linked last.
     pub(super) tries: u32,
     /// Whether all its homes were tried in vain.
@@ -125,6 +127,7 @@ impl Member {
             present: false,
             present_since: None,
             merged: false,
+            told: false,
             tries: 0,
             failed: false,
             denied: BTreeSet::new(),
@@ -136,6 +139,14 @@ impl Member {
         self.claim = claim;
         self.failed = false;
         self.denied.clear();
+    }
+
+    /// The home to ask for it: one after the other, except those that said that it is not there.
+    pub(super) fn home_to_ask(&self) -> Option<PeerId> {
+        let homes = self.claim.homes();
+        let turn = usize::try_from(self.tries).ok()?.checked_rem(homes.len())?;
+        let in_turn = || homes.iter().cycle().skip(turn).take(homes.len()).copied();
+        in_turn().find(|home| !self.denied.contains(home)).or_else(|| in_turn().next())
     }
 
     /// Whether each of its homes said that it is not there.
@@ -223,6 +234,13 @@ impl Node {
         member.is_some_and(|member| member.claim.bytes() == claim.bytes())
     }
 
+    /// Whether a current claim of a member is known.
+    pub(super) fn knows_member(&self, room: RoomId, peer: PeerId, now: Instant) -> bool {
+        let member = self.rooms.get(&room).and_then(|room| room.members.get(&peer));
+        let (unix_ms, tolerance) = (self.wall.unix_ms(now), self.config.routing.clock_tolerance);
+        member.is_some_and(|member| member.claim.is_current(unix_ms, tolerance))
+    }
+
     /// The homes that an own claim names.
     fn claim_homes(&self) -> Vec<PeerId> {
         if self.is_service() { alloc::vec![self.me] } else { self.homes_or_last() }
@@ -250,7 +268,9 @@ impl Node {
         };
         let claim =
             Claim::make(&terms, &state.key, &self.identity, self.crypto.as_ref(), &self.config.network);
-        let known = state.members.values().map(|member| member.claim.digest());
+        // A claim that ends soon is not named, so that its renewal comes.
+        let lasting = state.members.values().filter(|member| member.claim.is_current(issued, Duration::ZERO));
+        let known = lasting.map(|member| member.claim.mark());
         let payload =
             encode_body(&Publish { claim: claim.bytes().clone(), known: Bounded::truncated(known) });
         let rehomed = state.claim.as_ref().is_some_and(|old| old.homes() != claim.homes());
@@ -259,13 +279,26 @@ impl Node {
             joined_s: state.joined_s(now),
             claims: Bounded::truncated([claim.bytes().clone()]),
         };
-        state.claim = Some(claim);
+        // Members that proved themselves before there was a claim to answer with.
+        let unanswered: Vec<PeerId> = match state.claim.replace(claim) {
+            Some(_) => Vec::new(),
+            None => state
+                .members
+                .iter()
+                .filter(|(_, member)| member.link.is_some())
+                .map(|(peer, _)| *peer)
+                .collect(),
+        };
         state.publishing = true;
         if rehomed {
+            state.members.values_mut().for_each(|member| member.told = member.link.is_some());
             let links: Vec<LinkId> = state.members.values().filter_map(|member| member.link).collect();
             for link in links {
                 self.send(link, &Message::RoomClaims(news.clone()), now);
             }
+        }
+        for peer in unanswered {
+            self.send_proof(room, peer, false, now);
         }
         self.request(Task::Publish { room }, Purpose::Publish, room, None, Bytes::from(payload), None, now);
     }
@@ -500,6 +533,9 @@ impl Node {
         };
         if let Some(state) = self.rooms.get_mut(&room) {
             state.streams.proved_to(peer, link);
+            if let Some(member) = state.members.get_mut(&peer) {
+                member.told = true;
+            }
         }
         self.send(link, &Message::RoomProof(proof), now);
     }
@@ -567,13 +603,15 @@ impl Node {
         self.push_set_changed(room);
     }
 
-    /// Passes the claims of fresh members on to all, and all claims to the fresh ones: this completes the mesh.
+    /// Passes the claims of fresh members on to all, and those of all present ones to the fresh ones: this completes the
+    /// mesh. Members that this node does not see are not named: what is known of them by hearsay would go round for ever.
     pub(super) fn gossip(&mut self, room: RoomId, now: Instant) {
         let Some(state) = self.rooms.get_mut(&room) else { return };
         let fresh = core::mem::take(&mut state.fresh);
         let claim_of = |peer: &PeerId| state.members.get(peer).map(|member| member.claim.bytes().clone());
         let news: Vec<Bytes> = fresh.iter().filter_map(claim_of).collect();
-        let all: Vec<Bytes> = state.members.values().map(|member| member.claim.bytes().clone()).collect();
+        let present = state.members.values().filter(|member| member.present);
+        let all: Vec<Bytes> = present.map(|member| member.claim.bytes().clone()).collect();
         let links: Vec<(PeerId, LinkId)> =
             state.members.iter().filter_map(|(peer, member)| member.link.map(|link| (*peer, link))).collect();
         let joined_s = state.joined_s(now);
@@ -589,12 +627,24 @@ impl Node {
         self.learn_claims(&claims.claims, now);
         let listed = claims.claims.iter().filter_map(|claim| Claim::decode(claim).ok());
         let listed: Vec<PeerId> = listed.map(|claim| claim.peer()).collect();
+        self.seen_by_fellow(claims.room, &listed, now);
         let Some(state) = self.rooms.get_mut(&claims.room) else { return };
         let settled = u64::from(claims.joined_s) >= PARTS_MEET.as_secs();
         let members = if settled { state.merged_with(from, &listed, now) } else { Vec::new() };
         if !members.is_empty() {
             self.metrics.count(Counter::RoomsMerged);
             self.emit(Event::RoomMerged { room: claims.room, members });
+        }
+    }
+
+    /// A fellow member sees these: those that are not linked here are worth another try.
+    fn seen_by_fellow(&mut self, room: RoomId, seen: &[PeerId], now: Instant) {
+        let Some(state) = self.rooms.get_mut(&room) else { return };
+        for peer in seen {
+            if let Some(member) = state.members.get_mut(peer).filter(|member| member.link.is_none()) {
+                member.denied.clear();
+                self.timers.set_earlier(Timer::Connect(room, *peer), now + Duration::from_secs(1));
+            }
         }
     }
 

@@ -9,7 +9,8 @@ use super::metrics::Counter;
 use crate::routing::key::{home_id, replica_key};
 use crate::routing::store::{Asker, Buried, Copies, Item, Put, Tombstone as Buriable};
 use crate::wire::message::{
-    ConnectAnswer, FindAnswer, NearestAnswer, Notify, Publish, PublishAnswer, Purpose, Replicate, Withdraw,
+    ConnectAnswer, FindAnswer, Nearest, NearestAnswer, Notify, Publish, PublishAnswer, Purpose, Replicate,
+    Withdraw,
 };
 use crate::wire::{Bounded, Claim, Message, PeerIds, Reply, Routed, Tombstone, decode_body, encode_body};
 use crate::{Instant, PeerId, RoomId};
@@ -70,15 +71,27 @@ impl Node {
         self.reply(packet, encode_body(&answer), now);
     }
 
+    /// This node and its leaf set, as far as they are asked for: in full, or by the mark that the origin named.
     fn serve_nearest(&mut self, packet: &Routed, now: Instant) {
+        let Ok(asked) = decode_body::<Nearest>(&packet.payload) else {
+            return self.metrics.count(Counter::ClaimsInvalid);
+        };
         let origin = packet.route.get(0);
         let count = self.config.routing.leaf_set;
         let nearest = self.table.nearest_linked(&packet.key, count.saturating_add(1));
         let others = nearest.into_iter().filter(|peer| Some(*peer) != origin).take(count);
-        let own = self.own_home.as_ref().map(|claim| claim.bytes().clone());
-        let known: Bounded<Bytes, 16> = self.home_claims_of(others);
-        let homes = Bounded::truncated(own.into_iter().chain(known.into_inner()));
-        self.reply(packet, encode_body(&NearestAnswer { homes }), now);
+        let others = others.filter_map(|peer| self.homes_known.get(&peer)).map(|claim| claim.as_ref());
+        let (mut homes, mut known) = (Vec::new(), Vec::new());
+        for claim in self.own_home.iter().chain(others).take(usize::from(asked.most)) {
+            let mark = claim.mark();
+            if asked.known.contains(&mark) {
+                known.push(mark);
+            } else {
+                homes.push(claim.bytes().clone());
+            }
+        }
+        let answer = NearestAnswer { homes: Bounded::truncated(homes), known: Bounded::truncated(known) };
+        self.reply(packet, encode_body(&answer), now);
     }
 
     pub(super) fn serve_publish(&mut self, packet: &Routed, now: Instant) {
@@ -92,7 +105,7 @@ impl Node {
         if !self.is_service() {
             return self.publish_heard(packet, claim, &publish.known, now);
         }
-        let newer = self.hold(&claim, true, now);
+        let newer = self.hold(&claim, None, now);
         let most = self.config.routing.claims_per_answer;
         let claims = self.store.answer(
             room,
@@ -102,6 +115,8 @@ impl Node {
             now,
         );
         let slot = (room, claim.replica());
+        let met = self.store.named(room, claim.replica(), &publish.known, &claims);
+        self.need_not_tell(slot, claim.peer(), met);
         let held = self.store.claims(room, claim.replica()) > 0;
         let pause = held.then(|| self.popularity.published(slot, now)).flatten();
         let slow_down = pause.map_or(0, |pause| u16::try_from(pause.as_secs()).unwrap_or(u16::MAX));
@@ -116,7 +131,7 @@ impl Node {
         if claims.is_empty() {
             return self.metrics.count(Counter::RoutedDeadEnd);
         }
-        claims.retain(|bytes| Claim::decode(bytes).is_ok_and(|other| !known.contains(&other.digest())));
+        claims.retain(|bytes| Claim::decode(bytes).is_ok_and(|other| !known.contains(&other.mark())));
         self.member_claimed(claim, now);
         let answer = PublishAnswer { claims: Bounded::truncated(claims), newer: None, slow_down: 0 };
         self.reply(packet, encode_body(&answer), now);
@@ -137,8 +152,9 @@ impl Node {
         claim.verify(self.crypto.as_ref(), &self.config.network).then_some(claim)
     }
 
-    /// Keeps a checked claim. The publisher's newer claim is returned where this one is old.
-    pub(super) fn hold(&mut self, claim: &Claim, as_root: bool, now: Instant) -> Option<Bytes> {
+    /// Keeps a checked claim, from another holder or published here. The publisher's newer claim is returned where this
+    /// one is old.
+    pub(super) fn hold(&mut self, claim: &Claim, from: Option<PeerId>, now: Instant) -> Option<Bytes> {
         if !self.is_service() {
             return None;
         }
@@ -152,16 +168,17 @@ impl Node {
             expiry_ms: claim.expiry_ms(),
             homes: claim.homes().to_vec(),
             digest: claim.digest(),
+            mark: claim.mark(),
             bytes: claim.bytes().clone(),
         };
         match self.store.put(item, now, self.unix_ms) {
             Put::New | Put::Rehomed => {
                 self.metrics.count(Counter::ClaimsStored);
-                self.claim_changed((room, claim.replica()), peer, as_root, true, now);
+                self.claim_changed((room, claim.replica()), peer, from, true, now);
                 None
             }
             Put::Renewed => {
-                self.claim_changed((room, claim.replica()), peer, as_root, false, now);
+                self.claim_changed((room, claim.replica()), peer, from, false, now);
                 None
             }
             Put::Old(newer) => Some(newer),
@@ -172,7 +189,7 @@ impl Node {
     fn serve_withdraw(&mut self, packet: &Routed, now: Instant) {
         let held = decode_body::<Withdraw>(&packet.payload)
             .ok()
-            .is_some_and(|withdraw| self.hold_tombstone(&withdraw.tombstone, true, now));
+            .is_some_and(|withdraw| self.hold_tombstone(&withdraw.tombstone, None, now));
         if !held {
             self.metrics.count(Counter::ClaimsInvalid);
         }
@@ -180,8 +197,8 @@ impl Node {
         self.reply(packet, encode_body(&answer), now);
     }
 
-    /// Keeps a tombstone; `false` if it is invalid.
-    pub(super) fn hold_tombstone(&mut self, bytes: &Bytes, as_root: bool, now: Instant) -> bool {
+    /// Keeps a tombstone, from another holder or published here; `false` if it is invalid.
+    pub(super) fn hold_tombstone(&mut self, bytes: &Bytes, from: Option<PeerId>, now: Instant) -> bool {
         let Ok(tombstone) = Tombstone::decode(bytes) else { return false };
         if !tombstone.verify(self.crypto.as_ref(), &self.config.network) {
             return false;
@@ -197,7 +214,7 @@ impl Node {
             bytes: bytes.clone(),
         };
         if self.store.bury(item, now, self.unix_ms) == Buried::New {
-            self.claim_changed((room, tombstone.replica()), tombstone.peer(), as_root, false, now);
+            self.claim_changed((room, tombstone.replica()), tombstone.peer(), from, false, now);
         }
         true
     }
@@ -245,14 +262,32 @@ impl Node {
         }
     }
 
-    /// Tells the claimants of a room of new and re-homed ones.
+    /// These claimants and `fresh` hear of each other otherwise: they were told to it when it published, and it seeks
+    /// them, or they came together from a holder that has told them.
+    pub(super) fn need_not_tell(
+        &mut self,
+        slot: (RoomId, u8),
+        fresh: PeerId,
+        met: impl IntoIterator<Item = PeerId>,
+    ) {
+        let Some(news) = self.notify.get_mut(&slot) else { return };
+        let met: Vec<PeerId> = met.into_iter().collect();
+        for other in &met {
+            news.entry(*other).and_modify(|informed| {
+                informed.insert(fresh);
+            });
+        }
+        news.entry(fresh).and_modify(|informed| informed.extend(met));
+    }
+
+    /// Tells the claimants of a room of new and re-homed ones that they would not hear of otherwise.
     pub(super) fn send_notifications(&mut self, now: Instant) {
-        for ((room, replica), fresh) in core::mem::take(&mut self.notify) {
+        for ((room, replica), news) in core::mem::take(&mut self.notify) {
             let claimants = self.store.claimants(room);
             for (target, homes) in &claimants {
-                let others = fresh.iter().filter(|peer| *peer != target);
+                let others = news.iter().filter(|(peer, met)| *peer != target && !met.contains(target));
                 let claims: Vec<Bytes> =
-                    others.filter_map(|peer| self.store.claim_of(room, replica, *peer)).collect();
+                    others.filter_map(|(peer, _)| self.store.claim_of(room, replica, *peer)).collect();
                 if claims.is_empty() {
                     continue;
                 }
@@ -287,19 +322,27 @@ impl Node {
     }
 
     /// What is held for a room changed: copies go out, claimants are told.
-    fn claim_changed(&mut self, slot: (RoomId, u8), peer: PeerId, as_root: bool, news: bool, now: Instant) {
+    fn claim_changed(
+        &mut self,
+        slot: (RoomId, u8),
+        peer: PeerId,
+        from: Option<PeerId>,
+        news: bool,
+        now: Instant,
+    ) {
         let key = replica_key(&slot.0, slot.1);
         let rank = self.table.ready_rank(&key, &self.home_room);
         self.note_holders(slot, rank);
-        if as_root || rank == 0 {
+        if from.is_none() || rank == 0 {
             self.replicate(slot, peer, now);
             if news {
-                self.notify.entry(slot).or_default().insert(peer);
+                self.notify.entry(slot).or_default().entry(peer).or_default();
                 self.timers.set_earlier(super::clock::Timer::Notify, now + self.config.routing.coalesce);
             }
         } else if rank < self.config.routing.replicas {
             // Never leave an empty root: whoever receives a copy and is not the root passes news on to it.
-            if let Some(root) = self.table.nearest_ready(&key, 1).first().copied() {
+            let root = self.table.nearest_ready(&key, 1).first().copied();
+            if let Some(root) = root.filter(|root| Some(*root) != from) {
                 self.copy_to(slot, Some(peer), root, now);
             }
         }

@@ -71,6 +71,8 @@ pub struct Item {
     pub homes: Vec<PeerId>,
     /// First eight bytes of the SHA-256 of `bytes`.
     pub digest: u64,
+    /// How publishers name the claim: renewals leave it as it is.
+    pub mark: u64,
     /// The claim as signed.
     pub bytes: Bytes,
 }
@@ -154,7 +156,7 @@ pub struct Copies {
 pub struct Asker<'a> {
     /// Whose own claim is left out.
     pub exclude: Option<PeerId>,
-    /// Digests of claims that are known there.
+    /// Marks of claims that are known there.
     pub known: &'a [u64],
 }
 
@@ -169,6 +171,7 @@ enum Kind {
 
 #[derive(Clone, Debug)]
 struct Claim {
+    mark: u64,
     homes: Vec<PeerId>,
     /// The homes by which others were told to reach the peer.
     told_homes: Vec<PeerId>,
@@ -272,6 +275,7 @@ impl Store {
             }
         }
         let claim = Claim {
+            mark: item.mark,
             homes: item.homes,
             told_homes,
             first_held,
@@ -330,10 +334,9 @@ impl Store {
     pub fn answer(&self, room: RoomId, replica: u8, asker: Asker<'_>, n: usize, now: Instant) -> Vec<Bytes> {
         let mut rest: Vec<(&Entry, &Claim)> = self
             .slot((room, replica))
-            .filter(|(peer, entry)| {
-                asker.exclude != Some(**peer) && !asker.known.contains(&entry.digest) && entry.until > now
-            })
+            .filter(|(peer, entry)| asker.exclude != Some(**peer) && entry.until > now)
             .filter_map(|(_, entry)| entry.claim().map(|claim| (entry, claim)))
+            .filter(|(_, claim)| !asker.known.contains(&claim.mark))
             .collect();
         let longest = n / 4;
         let drawn = n / 4;
@@ -349,6 +352,16 @@ impl Store {
         taken.extend(rest.into_iter().take(free));
         taken.sort_by_key(|(_, claim)| (Reverse(claim.fresh_ms), claim.draw));
         taken.into_iter().map(|(entry, _)| entry.bytes.clone()).collect()
+    }
+
+    /// Whose claims are named by these marks, or are among `claims`, in the order of their ids.
+    #[must_use]
+    pub fn named(&self, room: RoomId, replica: u8, marks: &[u64], claims: &[Bytes]) -> Vec<PeerId> {
+        let named = |entry: &Entry| entry.claim().is_some_and(|claim| marks.contains(&claim.mark));
+        self.slot((room, replica))
+            .filter(|(_, entry)| named(entry) || claims.contains(&entry.bytes))
+            .map(|(peer, _)| *peer)
+            .collect()
     }
 
     /// The digests of all claims and tombstones of a slot, ascending; at most three times `claims_per_room`.

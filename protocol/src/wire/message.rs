@@ -103,7 +103,7 @@ pub enum Purpose {
     Find = 1,
     /// Keep a claim. Payload [`Publish`]. Answered by [`PublishAnswer`].
     Publish = 2,
-    /// The service nodes nearest to the key. Payload empty. Answered by [`NearestAnswer`].
+    /// The service nodes nearest to the key. Payload [`Nearest`]. Answered by [`NearestAnswer`].
     Nearest = 3,
     /// A link to a member, by its home. Payload [`Connect`]. Answered by [`ConnectAnswer`].
     Connect = 4,
@@ -159,8 +159,10 @@ pub struct Hello {
     pub location: RoomId,
     /// Whether the sender takes part in routing.
     pub ready: bool,
-    /// The sender's own home claim, if it is a service node.
+    /// The sender's own home claim, if it is a service node and the receiver has not got it on this link.
     pub home: Option<Bytes>,
+    /// How many neighbours the sender would like to be told of.
+    pub wants: u8,
     /// Home claims of the linked service nodes nearest to the receiver, and of a few others.
     pub neighbours: Bounded<Bytes, 16>,
 }
@@ -181,7 +183,7 @@ pub struct HopAck {
 pub struct Publish {
     /// The claim, opaque.
     pub claim: Bytes,
-    /// First eight bytes of the SHA-256 of each claim of that room that the publisher knows.
+    /// [Marks](crate::wire::Claim::mark) of the current claims of that room that the publisher knows.
     pub known: Bounded<u64, 32>,
 }
 
@@ -203,11 +205,22 @@ pub struct PublishAnswer {
     pub slow_down: u16,
 }
 
-/// Answer to [`Purpose::Nearest`]: the root's own home claim first, then those of its nearest.
+/// Payload of [`Purpose::Nearest`].
+#[derive(Clone, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Nearest {
+    /// How many service nodes are asked for.
+    pub most: u8,
+    /// [Marks](crate::wire::HomeClaim::mark) of the home claims that the origin has of service nodes near to the key.
+    pub known: Bounded<u32, 16>,
+}
+
+/// Answer to [`Purpose::Nearest`]: the root and its nearest.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NearestAnswer {
-    /// Home claims.
+    /// Home claims that the origin did not name, the root's own first.
     pub homes: Bounded<Bytes, 16>,
+    /// Marks of those that it did name.
+    pub known: Bounded<u32, 16>,
 }
 
 /// Payload of [`Purpose::Withdraw`].
@@ -251,7 +264,7 @@ pub struct ConnectRequest {
     pub room: RoomId,
     /// Wall-clock expiry, milliseconds since the Unix epoch.
     pub expiry_ms: u64,
-    /// The origin's own claim for that room.
+    /// The origin's own claim for that room; empty if it told the target before, with the homes it has now.
     pub claim: Bytes,
     /// The origin's home claim, if it can be dialled.
     pub home_claim: Option<Bytes>,

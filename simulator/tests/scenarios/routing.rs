@@ -97,6 +97,29 @@ fn a_newcomer_that_is_nearer_to_a_room_gets_its_claims() {
     assert_eq!(world.find(finder, room).members, [world.sim.peer_id(member)]);
 }
 
+/// Notifications that were sent so far, by all service nodes.
+fn notifications(world: &World) -> u64 {
+    by_distance(world, 1).into_iter().map(|node| world.count(node, "notifications_sent")).sum()
+}
+
+#[test]
+fn who_meets_by_publishing_or_by_a_hand_over_is_not_notified_besides() {
+    let mut world = World::new(8);
+    let newcomer = world.sim.add_service();
+    let nearest_to_be = |room: &u8| {
+        let id = world.room(*room);
+        let own = distance(&world, newcomer, id);
+        by_distance(&world, *room).iter().all(|&node| distance(&world, node, id) > own)
+    };
+    let room = (1..=255).find(nearest_to_be).expect("one in nine rooms");
+    world.members_at(room, [0, 3, 6]);
+    assert_eq!(notifications(&world), 0, "each was told of the others as it published");
+    world.sim.start(newcomer, &[NodeIndex(0)]);
+    world.pass(secs(20));
+    assert_eq!(holders(&world, room).first(), Some(&(newcomer, 3)));
+    assert_eq!(notifications(&world), 0, "the former root knew all three");
+}
+
 #[test]
 fn a_room_stays_findable_when_its_root_crashes() {
     for crash in [Crash::Process, Crash::Host] {

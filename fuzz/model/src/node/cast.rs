@@ -313,6 +313,16 @@ impl Words for Cast {
         }
     }
 
+    fn claim_mark(&mut self, from: &mut Source<'_>) -> u64 {
+        match from.byte() {
+            ago @ 0..0xC0 => {
+                let claim = self.claims.ago(usize::from(ago)).and_then(|claim| Claim::decode(claim).ok());
+                claim.map_or(0, |claim| claim.mark())
+            }
+            _ => from.number(),
+        }
+    }
+
     fn asked(&mut self, purpose: Purpose, from: &mut Source<'_>) -> Bytes {
         if purpose != Purpose::Connect || from.flag() {
             return generate::asked(self, purpose, from);

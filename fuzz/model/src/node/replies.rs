@@ -126,7 +126,7 @@ impl World {
             Purpose::Nearest => {
                 let homes =
                     [person, person + 2, person + 4].map(|other| self.cast.home(other % PERSONS, 1)).to_vec();
-                encode_body(&NearestAnswer { homes: Bounded::truncated(homes) })
+                encode_body(&NearestAnswer { homes: Bounded::truncated(homes), known: Bounded::default() })
             }
             Purpose::Connect => self.connect_answer(packet, true).unwrap_or_default(),
         }

@@ -382,7 +382,11 @@ impl World {
         let location = home_id(self.cast.persons[person].peer);
         let ready = from.flag();
         let neighbours = Bounded::truncated([home.clone()]);
-        self.say(link, circuit, &Message::Hello(Hello { location, ready, home: Some(home), neighbours }));
+        self.say(
+            link,
+            circuit,
+            &Message::Hello(Hello { location, ready, home: Some(home), wants: 4, neighbours }),
+        );
     }
 
     fn forward(&mut self, from: &mut Source<'_>) {

@@ -39,6 +39,7 @@ fn item(n: u32, counter: u64, unix_ms: u64) -> Item {
         expiry_ms: unix_ms + millis(TTL),
         homes: vec![peer(1_000_000)],
         digest: u64::from(n) << 32 | counter,
+        mark: u64::from(n),
         bytes: bytes.into(),
     }
 }
@@ -268,7 +269,7 @@ fn answers_leave_out_and_mix() {
     let answer = store.answer(ROOM, 0, anyone(), 8, NOW);
     assert_eq!(answer[..4], all[..4], "the freshest");
     assert_eq!(answer[6..], all[18..], "those held longest");
-    let known: Vec<u64> = (4..20).map(|n| item(n, 1, UNIX).digest).collect();
+    let known: Vec<u64> = (4..20).map(|n| item(n, 1, UNIX).mark).collect();
     let asker = Asker { exclude: Some(peer(1)), known: &known };
     assert_eq!(store.answer(ROOM, 0, asker, 8, NOW), [bytes(3, 1), bytes(2, 1), bytes(0, 1)]);
     assert_eq!(store.answer(ROOM, 0, asker, 0, NOW), Vec::<Bytes>::new());
@@ -381,12 +382,13 @@ proptest! {
         // Answers: never the asker's own, nothing known, nothing ended, no more than asked for, freshest first.
         let at = now + Duration::from_secs(100);
         for (room, replica) in store.rooms().collect::<Vec<_>>() {
-            let known: Vec<u64> = store.digest(room, replica).into_iter().step_by(3).collect();
+            let marks = store.slot((room, replica)).filter_map(|(_, entry)| entry.claim().map(|claim| claim.mark));
+            let known: Vec<u64> = marks.step_by(3).collect();
             let asker = Asker { exclude: Some(peer(exclude)), known: &known };
             let may: Vec<&Entry> = store
                 .slot((room, replica))
                 .filter(|(peer_id, entry)| {
-                    **peer_id != peer(exclude) && entry.claim().is_some() && !known.contains(&entry.digest) && entry.until > at
+                    **peer_id != peer(exclude) && entry.claim().is_some_and(|claim| !known.contains(&claim.mark)) && entry.until > at
                 })
                 .map(|(_, entry)| entry)
                 .collect();
@@ -400,4 +402,23 @@ proptest! {
             prop_assert_eq!(answer.iter().collect::<BTreeSet<_>>().len(), answer.len());
         }
     }
+}
+
+#[test]
+fn claims_are_named_by_mark_or_in_full() {
+    let mut store = Store::new(limits());
+    for n in 1..=4 {
+        assert_eq!(store.put(item(n, 1, UNIX), NOW, UNIX), Put::New);
+    }
+    assert_eq!(store.bury(tombstone(4, 1, UNIX), NOW, UNIX), Buried::New);
+    let marks = [item(1, 2, UNIX).mark, item(4, 1, UNIX).mark, item(5, 1, UNIX).mark];
+    let mut named = store.named(ROOM, 0, &marks, &[item(2, 1, UNIX).bytes, item(3, 2, UNIX).bytes]);
+    named.sort_unstable();
+    let mut expected = vec![peer(1), peer(2)];
+    expected.sort_unstable();
+    assert_eq!(
+        named, expected,
+        "a renewal keeps its mark, other bytes are another claim, a tombstone is none"
+    );
+    assert!(store.named(RoomId([2; 32]), 0, &marks, &[]).is_empty());
 }

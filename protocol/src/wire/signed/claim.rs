@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     Sequence, VERSION, decode_signed, digest, encode_signed, is_within, signature_kind, verify_signed,
 };
-use crate::crypto::Crypto;
+use crate::crypto::{Crypto, sha256};
 use crate::id::fixed;
 use crate::wire::bounded::{Bounded, unique};
 use crate::wire::error::DecodeError;
@@ -126,6 +126,20 @@ impl Claim {
     #[must_use]
     pub const fn bytes(&self) -> &Bytes {
         &self.bytes
+    }
+
+    /// How publishers name it: the first eight bytes, little-endian, of the SHA-256 of the replica index, the sealing key,
+    /// the boot counter as `u64` little-endian, the peer id and those of the homes, in their order. A renewed claim of the
+    /// same run with the same homes has the same mark.
+    #[must_use]
+    pub fn mark(&self) -> u64 {
+        let mut input = alloc::vec![self.replica()];
+        input.extend_from_slice(self.sealing_key());
+        input.extend_from_slice(&self.sequence().boot.to_le_bytes());
+        for peer in core::iter::once(self.peer()).chain(self.homes().iter().copied()) {
+            input.extend_from_slice(peer.as_bytes());
+        }
+        sha256(&[&input]).first_chunk().copied().map_or(0, u64::from_le_bytes)
     }
 
     /// How digests name it: the first eight bytes, little-endian, of the SHA-256 of it without its signatures.

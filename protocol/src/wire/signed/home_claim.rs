@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     Sequence, VERSION, decode_signed, digest, encode_signed, is_within, signature_kind, verify_signed,
 };
-use crate::crypto::Crypto;
+use crate::crypto::{Crypto, sha256};
 use crate::wire::bounded::{Bounded, unique};
 use crate::wire::error::DecodeError;
 use crate::wire::message::{Extension, by_tag};
@@ -143,6 +143,20 @@ impl HomeClaim {
     #[must_use]
     pub fn digest(&self) -> u64 {
         digest(&self.bytes, 1)
+    }
+
+    /// How lookups name it: the first four bytes, little-endian, of the SHA-256 of its peer id and its
+    /// addresses without the peer id, each text preceded by its length as `u32` little-endian. A renewed home claim with the
+    /// same addresses has the same mark.
+    #[must_use]
+    pub fn mark(&self) -> u32 {
+        let mut input = self.peer.as_bytes().to_vec();
+        for address in &self.addresses {
+            let text = Address { peer: None, ..address.clone() }.to_string();
+            input.extend_from_slice(&u32::try_from(text.len()).unwrap_or(u32::MAX).to_le_bytes());
+            input.extend_from_slice(text.as_bytes());
+        }
+        sha256(&[&input]).first_chunk().copied().map_or(0, u32::from_le_bytes)
     }
 
     /// The service node's location: its home room, SHA-256 of its peer id.

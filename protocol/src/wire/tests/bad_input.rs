@@ -212,12 +212,13 @@ fn the_largest_honest_messages_fit() {
     let claim = bytes(&[0; Claim::BYTES_MAX]);
     let tombstone = bytes(&[0; Tombstone::BYTES_MAX]);
     let peers: Vec<_> = (1..=17).map(peer).collect();
-    let answer = NearestAnswer { homes: list(vec![home.clone(); 16]) };
+    let answer = NearestAnswer { homes: list(vec![home.clone(); 16]), known: Bounded::default() };
     for message in [
         Message::Hello(Hello {
             location: room(1),
             ready: true,
             home: Some(home.clone()),
+            wants: 16,
             neighbours: list(vec![home; 16]),
         }),
         Message::Replicate(Replicate {

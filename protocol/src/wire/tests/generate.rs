@@ -120,9 +120,10 @@ prop_compose! {
 
 prop_compose! {
     fn hello()(
-        location in some_room(), ready: bool, home in proptest::option::of(blob()), neighbours in blobs(),
+        location in some_room(), ready: bool, home in proptest::option::of(blob()), wants: u8,
+        neighbours in blobs(),
     ) -> Hello {
-        Hello { location, ready, home, neighbours }
+        Hello { location, ready, home, wants, neighbours }
     }
 }
 

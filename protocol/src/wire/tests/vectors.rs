@@ -50,13 +50,13 @@ fn overlay() -> Vec<(u8, Vector)> {
             Message::Goodbye(Goodbye { reason: 2, referrals: list(vec![bytes(&[1, 2, 3]), Bytes::new()]) })
         }),
         message("reasons", "mask 5", Message::Reasons(Reasons { mask: 5 })),
-        message("hello", "location room 11, ready, home [aa bb], neighbours [cc]", {
+        message("hello", "location room 11, ready, home [aa bb], wants 4, neighbours [cc]", {
             let (home, neighbours) = (Some(bytes(&[0xaa, 0xbb])), list(vec![bytes(&[0xcc])]));
-            Message::Hello(Hello { location: room(0x11), ready: true, home, neighbours })
+            Message::Hello(Hello { location: room(0x11), ready: true, home, wants: 4, neighbours })
         }),
-        message("hello-client", "location room 12, not ready, no home, no neighbours", {
+        message("hello-client", "location room 12, not ready, no home, wants 0, no neighbours", {
             let neighbours = Bounded::default();
-            Message::Hello(Hello { location: room(0x12), ready: false, home: None, neighbours })
+            Message::Hello(Hello { location: room(0x12), ready: false, home: None, wants: 0, neighbours })
         }),
         message("hop-ack", "request 1000, attempt 2, seen", {
             Message::HopAck(HopAck { request: RequestId(1000), attempt: 2, seen: true })
@@ -300,7 +300,12 @@ fn payloads() -> Vec<Vector> {
         payload("find-answer", "claims [aa] and [bb]", {
             FindAnswer { claims: list(vec![bytes(&[0xaa]), bytes(&[0xbb])]) }
         }),
-        payload("nearest-answer", "homes [aa]", NearestAnswer { homes: list(vec![bytes(&[0xaa])]) }),
+        payload("nearest", "most 9, known 7 and 4294967295", {
+            Nearest { most: 9, known: list(vec![7, u32::MAX]) }
+        }),
+        payload("nearest-answer", "homes [aa], known 300", {
+            NearestAnswer { homes: list(vec![bytes(&[0xaa])]), known: list(vec![300]) }
+        }),
         payload("withdraw", "tombstone [aa]", Withdraw { tombstone: bytes(&[0xaa]) }),
         payload("notify", "target peer 09, claims [aa]", {
             Notify { target: peer(9), claims: list(vec![bytes(&[0xaa])]) }
