@@ -161,6 +161,14 @@ pub struct RoutingConfig {
     pub hop_timeout: Duration,
     /// Time for an attempt.
     pub attempt_timeout: Duration,
+    /// Whether the origin asks service nodes itself once the attempts of a find or publish are over.
+    pub iterative: bool,
+    /// Whether each publish is read back iteratively, and repaired: for networks with malicious service nodes.
+    pub read_back: bool,
+    /// Service nodes nearest to the key that must have answered on a walk.
+    pub walk_width: usize,
+    /// Time for a dial or an answer on a walk.
+    pub walk_timeout: Duration,
     /// Pause before each retry after a negative answer.
     pub retry_backoff: [Duration; 3],
     /// Claim lifetime.
@@ -328,6 +336,10 @@ impl Default for RoutingConfig {
             proximity_trial: Duration::from_secs(5),
             hop_timeout: Duration::from_millis(500),
             attempt_timeout: Duration::from_secs(2),
+            iterative: true,
+            read_back: false,
+            walk_width: 16,
+            walk_timeout: Duration::from_secs(2),
             retry_backoff: [Duration::from_millis(500), Duration::from_secs(1), Duration::from_secs(2)],
             claim_ttl: Duration::from_secs(750),
             republish: Duration::from_secs(300),

@@ -117,7 +117,7 @@ impl Node {
         if !self.is_service() {
             return match purpose {
                 Some(DialFor::Overlay) => Rank::Home,
-                Some(DialFor::Room) => Rank::Room,
+                Some(DialFor::Room | DialFor::Query) => Rank::Room,
                 _ if self.table.links().len() == 0 && peer.service => Rank::Home,
                 Some(DialFor::Bootstrap | DialFor::Heal | DialFor::Trial) | None => Rank::Remote,
             };

@@ -29,6 +29,8 @@ pub(super) enum Timer {
     Attempt(RequestId),
     /// The pause before the next attempt is over.
     Retry(RequestId),
+    /// Some whom a walk asked were silent for too long.
+    Walk(RequestId),
     /// Hellos that became due.
     Hello,
     /// Contacts, homes, hand-over: after something changed.
@@ -81,6 +83,7 @@ impl Timer {
             Self::Hop(..) => "hop",
             Self::Attempt(_) => "attempt",
             Self::Retry(_) => "retry",
+            Self::Walk(_) => "walk",
             Self::Hello => "hello",
             Self::Maintain => "maintain",
             Self::Ready => "ready",

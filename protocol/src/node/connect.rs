@@ -81,6 +81,7 @@ impl Node {
             task: Task::Connect { room, peer },
             purpose: Purpose::Connect,
             key: home_id(home),
+            replica: 0,
             target: Some(peer),
             payload,
             started: now,

@@ -44,6 +44,8 @@ impl Node {
             Message::Pull(pull) => self.handle_pull(id, &pull, now),
             Message::PushSet(set) => self.handle_push_set(id, &set),
             Message::StreamMarks(marks) => self.handle_marks(id, &marks, now),
+            Message::Query(query) => self.handle_query(id, &query, now),
+            Message::QueryAnswer(answer) => self.handle_query_answer(id, &answer, now),
             Message::Signal(step) => self.handle_signal(id, step, now),
             Message::IceServers(handed) => self.handle_ice_servers(id, handed),
         }
@@ -62,6 +64,7 @@ impl Node {
             Timer::Hop(request, attempt) => self.hop_timeout(request, attempt, now),
             Timer::Attempt(request) => self.attempt_timeout(request, now),
             Timer::Retry(request) => self.retry_due(request, now),
+            Timer::Walk(request) => self.walk_timeout(request, now),
             Timer::Hello => self.send_hellos(now),
             Timer::Maintain | Timer::Ready => self.maintain(now),
             Timer::SelfLookup if self.is_service() => self.self_lookup_due(now),

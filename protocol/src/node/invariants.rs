@@ -159,7 +159,8 @@ impl Node {
             }
         }
         for request in self.requests.keys() {
-            let attempt = self.timers.at(Timer::Attempt(*request)).is_some();
+            let attempt = self.timers.at(Timer::Attempt(*request)).is_some()
+                || self.timers.at(Timer::Walk(*request)).is_some();
             if !attempt && self.timers.at(Timer::Retry(*request)).is_none() {
                 broken.push(format!("{request:?} has no deadline"));
             }
@@ -182,5 +183,6 @@ impl Node {
             + self.rooms.len() * 4
             + members * 2
             + self.directs.len()
+            + self.walks.len()
     }
 }

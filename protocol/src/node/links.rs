@@ -55,6 +55,8 @@ pub(super) enum DialFor {
     Room,
     /// A contact that got lost.
     Heal,
+    /// To ask it on a walk; closed after the answer.
+    Query,
     /// To measure a candidate of a bucket; kept only if it is quicker than what the bucket has.
     Trial,
 }
@@ -500,6 +502,7 @@ impl Node {
         self.overlay_linked(id, &peer, now);
         self.members_linked(&peer, now);
         self.direct_linked(id, &peer, now);
+        self.walks_linked(peer.id, now);
         self.tell_reasons(id, now);
         // Told first of all that follows from it, known only now.
         let reasons = self.last_reasons(id);
@@ -597,6 +600,9 @@ impl Node {
         if let Some(expected) = link.expected.filter(|peer| self.dialing.get(peer) == Some(&id)) {
             self.dialing.remove(&expected);
         }
+        if let Some(expected) = link.expected.filter(|_| !was_established) {
+            self.walks_lost(expected, now);
+        }
         if !was_established {
             self.metrics.count(Counter::LinksFailed);
             let address = link.dial.as_ref().map(|(_, address)| address.clone());
@@ -643,6 +649,7 @@ impl Node {
         let reasons = self.last_reasons(id);
         self.emit(Event::LinkClosed { link: id, peer: peer.id, reason, reasons });
         self.ice_handed.remove(&peer.id);
+        self.walks_lost(peer.id, now);
         self.overlay_unlinked(&peer, reason, now);
         self.hops_unlinked(peer.id, now);
         self.members_unlinked(peer.id, id, now);

@@ -67,6 +67,10 @@ counters! {
     RequestsStarted => "requests_started",
     RequestsRetried => "requests_retried",
     RequestsFailed => "requests_failed",
+    WalksStarted => "walks_started",
+    QueriesSent => "queries_sent",
+    /// Given to holders by walks, because they lacked them.
+    ClaimsPlaced => "claims_placed",
     ClaimsStored => "claims_stored",
     ClaimsReplicated => "claims_replicated",
     Notifications => "notifications_sent",
@@ -121,6 +125,7 @@ impl Counter {
             kind::CIRCUIT_OPEN..=kind::CIRCUIT_RESET => Self::SentRelay,
             kind::ROOM_PROOF..=kind::STREAM_MARKS => Self::SentRoom,
             kind::SIGNAL => Self::SentSignals,
+            kind::QUERY | kind::QUERY_ANSWER => Self::SentLookup,
             _ => Self::SentOverlay,
         }
     }

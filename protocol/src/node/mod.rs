@@ -13,6 +13,7 @@
 //! | `overlay`, `homes` | home claims, hellos, leaf set and buckets, a client's homes, healing |
 //! | `fellows` | what clients do for each other without service nodes |
 //! | `requests`, `forward`, `serve` | routed requests: attempts, hops, answers |
+//! | `walk` | iterative look-ups, reading a publish back |
 //! | `holder` | claims held for rooms |
 //! | `rooms`, `connect`, `messages` | joined rooms, members and links to them, messages |
 
@@ -60,6 +61,7 @@ mod rooms;
 mod serve;
 mod snapshot;
 mod views;
+mod walk;
 
 pub use snapshot::SnapshotError;
 
@@ -74,6 +76,7 @@ use metrics::Metrics;
 use overlay::Hellos;
 use requests::Request;
 use rooms::Room;
+use walk::Walk;
 
 /// A node of the network: one deterministic state machine without I/O.
 ///
@@ -146,6 +149,7 @@ pub struct Node {
     homes_asked: Option<Instant>,
 
     requests: BTreeMap<RequestId, Box<Request>>,
+    walks: BTreeMap<RequestId, Box<Walk>>,
     hops: BTreeMap<(RequestId, u8), PendingHop>,
     seen: Seen,
 
@@ -231,6 +235,7 @@ impl Node {
             home_candidates: HomeCandidates::default(),
             homes_asked: None,
             requests: BTreeMap::new(),
+            walks: BTreeMap::new(),
             hops: BTreeMap::new(),
             seen: Seen::new(config.routing.seen_max, hasher),
             store: Store::new(life::store_limits(&config, salt)),

@@ -9,9 +9,9 @@ use super::Node;
 use super::api::Hop;
 use super::clock::Timer;
 use super::metrics::Counter;
-use crate::routing::key::home_id;
-use crate::wire::message::{Connect, ConnectAnswer, FindAnswer, NearestAnswer, PublishAnswer, Purpose};
-use crate::wire::{EXCLUDE_MAX, PeerIds, Reply, Routed, decode_body};
+use crate::routing::key::{home_id, replica_key};
+use crate::wire::message::{Connect, ConnectAnswer, Find, FindAnswer, NearestAnswer, PublishAnswer, Purpose};
+use crate::wire::{EXCLUDE_MAX, PeerIds, Reply, Routed, decode_body, encode_body};
 use crate::{Duration, Instant, PeerId, RequestId, RoomId};
 
 /// What a request is for, with what its end needs to know.
@@ -27,6 +27,8 @@ pub(super) enum Task {
     Find,
     /// The own claim of a room.
     Publish { room: RoomId },
+    /// The same, under another of the room's keys.
+    PublishReplica { room: RoomId },
     /// The end of an own claim.
     Withdraw,
     /// A link to a member, through one of its homes.
@@ -38,7 +40,10 @@ pub(super) enum Task {
 pub(super) struct Request {
     pub(super) task: Task,
     pub(super) purpose: Purpose,
+    /// Where it goes; for finds and publishes the room.
     pub(super) key: RoomId,
+    /// Which of the room's keys a publish goes to. Finds try one after the other.
+    pub(super) replica: u8,
     pub(super) target: Option<PeerId>,
     pub(super) payload: Bytes,
     pub(super) started: Instant,
@@ -99,6 +104,7 @@ impl Node {
             task,
             purpose,
             key,
+            replica: 0,
             target,
             payload,
             started: now,
@@ -111,6 +117,35 @@ impl Node {
         };
         self.start_request(id, request, now);
         id
+    }
+
+    /// Starts a publish or withdrawal towards one of a room's keys.
+    pub(super) fn request_replica(
+        &mut self,
+        task: Task,
+        room: RoomId,
+        replica: u8,
+        payload: Bytes,
+        now: Instant,
+    ) {
+        let purpose = if task == Task::Withdraw { Purpose::Withdraw } else { Purpose::Publish };
+        let id = self.mint_request();
+        let request = Request {
+            task,
+            purpose,
+            key: room,
+            replica,
+            target: None,
+            payload,
+            started: now,
+            attempt: 0,
+            avoid_first: Vec::new(),
+            exclude: Vec::new(),
+            through: None,
+            stranded: false,
+            last_route: Vec::new(),
+        };
+        self.start_request(id, request, now);
     }
 
     /// Starts a request under an id that was minted before.
@@ -130,17 +165,28 @@ impl Node {
     }
 
     fn attempt(&mut self, id: RequestId, now: Instant) {
+        let keys = self.replica_keys();
         let Some(request) = self.requests.get(&id) else { return };
+        let replica = match request.purpose {
+            Purpose::Find => request.attempt.checked_rem(keys).unwrap_or(0),
+            Purpose::Publish | Purpose::Nearest | Purpose::Connect | Purpose::Notify | Purpose::Withdraw => {
+                request.replica
+            }
+        };
+        let mut payload = request.payload.clone();
+        if request.purpose == Purpose::Find && replica > 0 {
+            payload = Bytes::from(encode_body(&Find { room: request.key, replica }));
+        }
         let packet = Routed {
             purpose: request.purpose,
             to_root: request.attempt > 0,
             attempt: request.attempt,
             request: id,
-            key: request.key,
+            key: replica_key(&request.key, replica),
             target: request.target,
             exclude: PeerIds::new(&request.exclude).unwrap_or_default(),
             route: PeerIds::default(),
-            payload: request.payload.clone(),
+            payload,
         };
         let (avoid, through) =
             (request.avoid_first.clone(), request.through.filter(|_| request.attempt == 0));
@@ -184,7 +230,11 @@ impl Node {
             }
         };
         if usize::from(request.attempt) >= most {
-            let route = core::mem::take(&mut request.last_route);
+            if self.config.routing.iterative && self.walk_for(id, now) {
+                // The walk ends it.
+                return self.timers.clear(Timer::Attempt(id));
+            }
+            let route = self.last_route(id);
             return self.end_request(id, route, Content::Failed, now);
         }
         request.attempt = request.attempt.saturating_add(1);
@@ -197,7 +247,12 @@ impl Node {
         }
     }
 
-    fn end_request(&mut self, id: RequestId, route: Vec<Hop>, content: Content, now: Instant) {
+    /// The route of the last negative answer to a request that ends.
+    pub(super) fn last_route(&mut self, id: RequestId) -> Vec<Hop> {
+        self.requests.get_mut(&id).map(|request| core::mem::take(&mut request.last_route)).unwrap_or_default()
+    }
+
+    pub(super) fn end_request(&mut self, id: RequestId, route: Vec<Hop>, content: Content, now: Instant) {
         let Some(request) = self.requests.remove(&id) else { return };
         self.timers.clear(Timer::Attempt(id));
         self.timers.clear(Timer::Retry(id));
@@ -223,6 +278,7 @@ impl Node {
 
     /// Ends all requests without an answer.
     pub(super) fn end_requests(&mut self, now: Instant) {
+        self.end_walks();
         while let Some((&id, _)) = self.requests.first_key_value() {
             self.end_request(id, Vec::new(), Content::Failed, now);
         }
@@ -330,6 +386,7 @@ impl Node {
             (Task::Withdraw, _) => {}
             (Task::Find, _) => self.find_ended(answer, now),
             (Task::Publish { room }, _) => self.publish_ended(*room, &answer, now),
+            (Task::PublishReplica { room }, _) => self.replica_published(*room, &answer, now),
             (Task::Connect { room, peer }, _) => self.connect_ended(*room, *peer, &answer, now),
         }
     }

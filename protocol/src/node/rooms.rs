@@ -14,7 +14,7 @@ use super::metrics::Counter;
 use super::requests::{Answer, Content, Task};
 use crate::link::{Class, Peer};
 use crate::wire::message::{Publish, Purpose, RoomClaims, RoomLeave, RoomProof, RoomRefused, Withdraw};
-use crate::wire::{Bounded, Claim, ClaimTerms, Message, Sequence, Tombstone, encode_body};
+use crate::wire::{Bounded, Claim, ClaimTerms, Message, Sequence, Tombstone, decode_body, encode_body};
 use crate::{Duration, Instance, Instant, LinkId, PeerId, RoomId, RoomKey};
 
 /// How long a joiner waits for members that answered but are not linked yet, once one is.
@@ -301,6 +301,49 @@ impl Node {
             self.send_proof(room, peer, false, now);
         }
         self.request(Task::Publish { room }, Purpose::Publish, room, None, Bytes::from(payload), None, now);
+        self.publish_replicas(room, &terms, now);
+    }
+
+    /// Publishes the own claim under the room's other keys.
+    fn publish_replicas(&mut self, room: RoomId, terms: &ClaimTerms, now: Instant) {
+        for replica in 1..self.replica_keys() {
+            let Some(state) = self.rooms.get(&room) else { return };
+            let terms = ClaimTerms { replica, ..terms.clone() };
+            let (crypto, network) = (self.crypto.as_ref(), &self.config.network);
+            let claim = Claim::make(&terms, &state.key, &self.identity, crypto, network);
+            let known = state.members.values().map(|member| member.claim.digest());
+            let publish = Publish { claim: claim.bytes().clone(), known: Bounded::truncated(known) };
+            let payload = Bytes::from(encode_body(&publish));
+            self.request_replica(Task::PublishReplica { room }, room, replica, payload, now);
+        }
+    }
+
+    /// A publish under another key ended: its answer may name members that the first one did not.
+    pub(super) fn replica_published(&mut self, room: RoomId, answer: &Answer, now: Instant) {
+        if let Content::Publish(content) = &answer.content {
+            self.learn_sought(&content.claims, now);
+        }
+        self.read_back_publish(room, answer, now);
+    }
+
+    fn learn_sought(&mut self, claims: &[Bytes], now: Instant) {
+        for bytes in claims {
+            match self.checked_claim(bytes, now) {
+                Some(claim) => self.member_found(claim, true, now),
+                None => self.metrics.count(Counter::ClaimsInvalid),
+            }
+        }
+    }
+
+    /// In a network with malicious service nodes, a publish that was answered is not believed.
+    fn read_back_publish(&mut self, room: RoomId, answer: &Answer, now: Instant) {
+        let publish: Result<Publish, _> = decode_body(&answer.payload);
+        if let (true, true, Ok(publish)) =
+            (self.config.routing.read_back, self.rooms.contains_key(&room), publish)
+            && let Ok(claim) = Claim::decode(&publish.claim)
+        {
+            self.read_back(room, claim.replica(), publish.claim, now);
+        }
     }
 
     /// Homes changed: all rooms are published again, soon.
@@ -336,12 +379,8 @@ impl Node {
             return self.step_over(room, newer, now);
         }
         state.published = true;
-        for bytes in content.claims.iter() {
-            match self.checked_claim(bytes, now) {
-                Some(claim) => self.member_found(claim, true, now),
-                None => self.metrics.count(Counter::ClaimsInvalid),
-            }
-        }
+        self.learn_sought(&content.claims, now);
+        self.read_back_publish(room, answer, now);
         let slow_down = Duration::from_secs(u64::from(content.slow_down));
         self.schedule_publish(room, slow_down, now);
         self.check_joined(room, now);
@@ -479,16 +518,19 @@ impl Node {
 
     fn withdraw_claim(&mut self, state: &Room, room: RoomId, now: Instant) {
         let Some(claim) = &state.claim else { return };
-        let tombstone = Tombstone::make(
-            claim,
-            self.config.routing.clock_tolerance,
-            &state.key,
-            &self.identity,
-            self.crypto.as_ref(),
-            &self.config.network,
-        );
-        let payload = encode_body(&Withdraw { tombstone: tombstone.bytes().clone() });
-        self.request(Task::Withdraw, Purpose::Withdraw, room, None, Bytes::from(payload), None, now);
+        for replica in 0..self.replica_keys() {
+            let tombstone = Tombstone::make_under(
+                claim,
+                replica,
+                self.config.routing.clock_tolerance,
+                &state.key,
+                &self.identity,
+                self.crypto.as_ref(),
+                &self.config.network,
+            );
+            let payload = Bytes::from(encode_body(&Withdraw { tombstone: tombstone.bytes().clone() }));
+            self.request_replica(Task::Withdraw, room, replica, payload, now);
+        }
     }
 
     /// A link to a peer is usable: rooms are proved on it.

@@ -9,7 +9,7 @@ use super::metrics::Counter;
 use crate::routing::key::{home_id, replica_key};
 use crate::routing::store::{Asker, Buried, Copies, Item, Put, Tombstone as Buriable};
 use crate::wire::message::{
-    ConnectAnswer, FindAnswer, Nearest, NearestAnswer, Notify, Publish, PublishAnswer, Purpose, Replicate,
+    ConnectAnswer, Find, FindAnswer, Nearest, NearestAnswer, Notify, Publish, PublishAnswer, Purpose, Replicate,
     Withdraw,
 };
 use crate::wire::{Bounded, Claim, Message, PeerIds, Reply, Routed, Tombstone, decode_body, encode_body};
@@ -17,6 +17,15 @@ use crate::{Instant, PeerId, RoomId};
 
 /// Claims, and tombstones, in one message.
 const COPIES_AT_ONCE: usize = 32;
+
+/// The room that a find seeks, and which of its keys it goes to; `None` if they do not fit the packet's key.
+fn slot_of(packet: &Routed) -> Option<(RoomId, u8)> {
+    if packet.payload.is_empty() {
+        return Some((packet.key, 0));
+    }
+    let Find { room, replica } = decode_body(&packet.payload).ok()?;
+    (replica > 0 && replica_key(&room, replica) == packet.key).then_some((room, replica))
+}
 
 impl Node {
     /// A packet ends here: no strictly nearer contact is linked, or this node is meant.
@@ -37,12 +46,13 @@ impl Node {
     /// The claims this node can answer a find with: those it holds, and those it knows as a member. On the way to the root only
     /// the present holders answer: others may still have claims, which nobody keeps fresh.
     pub(super) fn claims_for(&self, packet: &Routed, early: bool, now: Instant) -> Vec<Bytes> {
-        let room = packet.key;
+        let Some((room, replica)) = slot_of(packet) else { return Vec::new() };
         let asker = packet.route.get(0);
         let most = self.config.routing.claims_per_answer;
-        let holds = !early || self.table.ready_rank(&room, &self.home_room) < self.config.routing.replicas;
+        let holds =
+            !early || self.table.ready_rank(&packet.key, &self.home_room) < self.config.routing.replicas;
         let most = if holds { most } else { 0 };
-        let mut claims = self.store.answer(room, 0, Asker { exclude: asker, known: &[] }, most, now);
+        let mut claims = self.store.answer(room, replica, Asker { exclude: asker, known: &[] }, most, now);
         for known in self.claims_as_member(room, asker) {
             if claims.len() < self.config.routing.claims_per_answer && !claims.contains(&known) {
                 claims.push(known);

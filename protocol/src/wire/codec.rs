@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 use super::error::DecodeError;
 use super::message::{
     Announce, CircuitCredit, CircuitOpen, CircuitOpened, CircuitReset, Goodbye, Hello, HopAck, IceServers,
-    Ping, Pull, PushSet, Reasons, Replicate, RoomClaims, RoomLeave, RoomProof, RoomRefused, SignalStep,
-    StoreDigest, StreamMarks, kind,
+    Ping, Pull, PushSet, Query, QueryAnswer, Reasons, Replicate, RoomClaims, RoomLeave, RoomProof,
+    RoomRefused, SignalStep, StoreDigest, StreamMarks, kind,
 };
 use super::reader::Reader;
 use super::view::{CircuitData, Reply, RoomMessage, Routed};
@@ -151,6 +151,10 @@ messages! {
         PushSet(PushSet) = PUSH_SET,
         /// How far streams were received.
         StreamMarks(StreamMarks) = STREAM_MARKS,
+        /// A question of an iterative look-up.
+        Query(Query) = QUERY,
+        /// Its answer.
+        QueryAnswer(QueryAnswer) = QUERY_ANSWER,
         /// A step of WebRTC signalling.
         Signal(SignalStep) = SIGNAL,
         /// ICE servers to use.

@@ -87,8 +87,10 @@ pub mod kind {
     pub const RESERVED_INVITE: u8 = 88;
     /// First of the kinds reserved for application data of members (96–103).
     pub const RESERVED_MEMBER_DATA: u8 = 96;
-    /// First of the kinds reserved for iterative queries (104–111).
-    pub const RESERVED_ITERATIVE: u8 = 104;
+    /// A question of an iterative look-up.
+    pub const QUERY: u8 = 104;
+    /// Its answer; 106–111 are reserved for more of them.
+    pub const QUERY_ANSWER: u8 = 105;
     /// ICE servers that a service node hands out; 113–119 are reserved for more.
     pub const ICE_SERVERS: u8 = 112;
     /// First of the kinds free for experiments (240–255).
@@ -185,6 +187,15 @@ pub struct Publish {
     pub claim: Bytes,
     /// [Marks](crate::wire::Claim::mark) of the current claims of that room that the publisher knows.
     pub known: Bounded<u64, 32>,
+}
+
+/// Payload of [`Purpose::Find`] towards another key of a room than its first, for which the payload is empty.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Find {
+    /// The room.
+    pub room: RoomId,
+    /// Which of its keys: not 0.
+    pub replica: u8,
 }
 
 /// Answer to [`Purpose::Find`].
@@ -300,6 +311,32 @@ pub struct ConnectReply {
     pub home_claim: Option<Bytes>,
     /// Whether the target dials the origin.
     pub dials: bool,
+}
+
+/// A question of an iterative look-up, to a service node: what it holds for a room's key, and whom it knows near to it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Query {
+    /// Repeated in the answer.
+    pub request: RequestId,
+    /// The room.
+    pub room: RoomId,
+    /// Which of the room's keys.
+    pub replica: u8,
+    /// A claim of the sender's for that key, to be held.
+    pub claim: Option<Bytes>,
+}
+
+/// Answer to a [`Query`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct QueryAnswer {
+    /// That of the question.
+    pub request: RequestId,
+    /// Home claims of the linked service nodes nearest to the key.
+    pub homes: Bounded<Bytes, 8>,
+    /// Claims for that key: the asker's own first, if it is held.
+    pub claims: Bounded<Bytes, 9>,
+    /// The newer claim of the asker itself because of which the one in the question was refused.
+    pub newer: Option<Bytes>,
 }
 
 /// A step of signalling between two clients that are linked already, by a circuit.

@@ -213,3 +213,92 @@ fn a_client_whose_homes_all_fell_silent_finds_through_others_at_once() {
     assert_eq!(report.members, [world.sim.peer_id(others[0])]);
     assert!(report.elapsed < secs(4), "long before the links are given up: {:?}", report.elapsed);
 }
+
+/// Service nodes and clients whose recursive requests all come to nothing: no answer is quick enough.
+fn deaf(services: usize) -> World {
+    World::with(services, |config| config.client.routing.attempt_timeout = ms(1))
+}
+
+#[test]
+fn who_gets_no_answer_asks_service_nodes_itself() {
+    let mut world = World::new(20);
+    let member = NodeIndex(3);
+    world.join(member, 1);
+    world.pass(secs(5));
+    let mut config = world.sim.config().client.clone();
+    config.routing.attempt_timeout = ms(1);
+    let seeker = world.sim.add(config);
+    world.sim.start(seeker, &[NodeIndex(7)]);
+    world.pass(secs(5));
+    let found = world.find(seeker, 1);
+    assert_eq!(found.members, [world.sim.peer_id(member)]);
+    assert_eq!(found.attempts, 4, "the walk came last");
+    assert!(world.count(seeker, "walks_started") > 0);
+    let nowhere = world.find(seeker, 2);
+    assert_eq!(nowhere.members, []);
+    let queries = world.count(seeker, "queries_sent");
+    assert!((17..=50).contains(&queries), "{queries} queries for both");
+    world.pass(secs(60));
+    assert!(world.node(seeker).links().len() <= 8, "what walks dialled is closed");
+}
+
+#[test]
+fn a_walk_publishes_where_attempts_do_not() {
+    let mut world = deaf(20);
+    let [a, b] = [world.client(0), world.client(5)];
+    world.pass(secs(10));
+    for client in [a, b] {
+        world.join(client, 1);
+        world.pass(secs(20));
+    }
+    assert!(world.count(a, "claims_placed") > 0);
+    let room = world.room(1);
+    let holders = world.sim.nodes().take(20).filter(|node| {
+        world.node(*node).routing_table().held.iter().any(|(held, claims)| *held == room && *claims == 2)
+    });
+    assert!(holders.count() >= 4, "both claims are with the nearest");
+}
+
+#[test]
+fn claims_are_kept_under_every_key_of_their_room() {
+    let mut world = World::with(40, |config| {
+        config.client.routing.replica_keys = 3;
+        config.client.routing.iterative = false;
+    });
+    let member = world.client(0);
+    world.pass(secs(5));
+    world.join(member, 1);
+    world.pass(secs(5));
+    let room = world.room(1);
+    let holders: Vec<NodeIndex> = world
+        .sim
+        .nodes()
+        .take(40)
+        .filter(|node| world.node(*node).routing_table().held.iter().any(|(held, _)| *held == room))
+        .collect();
+    assert!((10..=12).contains(&holders.len()), "four for each of three keys: {}", holders.len());
+    // Those of the first key fall silent at once.
+    let root = world.find(member, 1).route;
+    assert!(!root.is_empty());
+    world.leave(member, 1);
+    world.pass(secs(5));
+    let held = world.sim.nodes().take(40).any(|node| {
+        world.node(node).routing_table().held.iter().any(|(held, claims)| *held == room && *claims > 0)
+    });
+    assert!(!held, "a withdrawal reaches all of them");
+}
+
+#[test]
+fn a_publish_is_read_back_and_repaired() {
+    let mut world = World::with(20, |config| {
+        // Holders make no copies: nobody but the root has the claim.
+        config.service.routing.replicas = 1;
+        config.client.routing.read_back = true;
+    });
+    let member = world.client(0);
+    world.pass(secs(5));
+    world.join(member, 1);
+    world.pass(secs(10));
+    let placed = world.count(member, "claims_placed");
+    assert!(placed >= 3 && placed % 3 == 0, "each time the three next lacked it: {placed}");
+}

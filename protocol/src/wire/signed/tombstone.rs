@@ -50,11 +50,25 @@ impl Tombstone {
         crypto: &dyn Crypto,
         network: &NetworkId,
     ) -> Self {
+        Self::make_under(claim, claim.replica(), tolerance, room, identity, crypto, network)
+    }
+
+    /// Withdraws what `claim` says under another of the room's keys.
+    #[must_use]
+    pub fn make_under(
+        claim: &Claim,
+        replica: u8,
+        tolerance: Duration,
+        room: &RoomKey,
+        identity: &Identity,
+        crypto: &dyn Crypto,
+        network: &NetworkId,
+    ) -> Self {
         let body = Body {
             version: VERSION,
             room_key: *claim.room_key(),
             peer: claim.peer(),
-            replica: claim.replica(),
+            replica,
             sequence: claim.sequence(),
             expiry_ms: claim.expiry_ms().saturating_add(millis(tolerance)),
             extensions: Bounded::default(),

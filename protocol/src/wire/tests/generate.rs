@@ -234,10 +234,20 @@ pub(super) fn message() -> impl Strategy<Value = Message> {
             .prop_map(|(room, peers)| Message::PushSet(PushSet { room, peers: list(peers) })),
         (some_room(), marks()).prop_map(|(room, marks)| Message::StreamMarks(StreamMarks { room, marks })),
     ];
+    let iterative = prop_oneof![
+        (number(), some_room(), any::<u8>(), prop::option::of(blob())).prop_map(
+            |(request, room, replica, claim)| {
+                Message::Query(Query { request: RequestId(request), room, replica, claim })
+            }
+        ),
+        (number(), blobs(), blobs(), prop::option::of(blob())).prop_map(|(request, homes, claims, newer)| {
+            Message::QueryAnswer(QueryAnswer { request: RequestId(request), homes, claims, newer })
+        }),
+    ];
     let direct = prop_oneof![
         (number(), signal()).prop_map(|(session, signal)| Message::Signal(SignalStep { session, signal })),
         many(ice_server(), 0..=8)
             .prop_map(|servers| Message::IceServers(IceServers { servers: list(servers) })),
     ];
-    prop_oneof![10 => overlay, 5 => circuits, 9 => rooms, 2 => direct]
+    prop_oneof![10 => overlay, 5 => circuits, 9 => rooms, 2 => direct, 2 => iterative]
 }

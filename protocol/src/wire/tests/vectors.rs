@@ -140,6 +140,22 @@ fn circuits() -> Vec<(u8, Vector)> {
     ]
 }
 
+fn iterative() -> Vec<(u8, Vector)> {
+    let (request, room) = (RequestId(1000), room(0x71));
+    vec![
+        message("query", "request 1000, room 71, replica 2, no claim", {
+            Message::Query(Query { request, room, replica: 2, claim: None })
+        }),
+        message("query-claim", "request 1000, room 71, replica 0, claim [aa bb]", {
+            Message::Query(Query { request, room, replica: 0, claim: Some(bytes(&[0xaa, 0xbb])) })
+        }),
+        message("query-answer", "request 1000, homes [01], claims [02] and [03], newer [04]", {
+            let (homes, claims) = (list(vec![bytes(&[1])]), list(vec![bytes(&[2]), bytes(&[3])]));
+            Message::QueryAnswer(QueryAnswer { request, homes, claims, newer: Some(bytes(&[4])) })
+        }),
+    ]
+}
+
 fn direct() -> Vec<(u8, Vector)> {
     let host = CandidateHost::V4([192, 0, 2, 1]);
     let candidate = Candidate::new(CandidateKind::Host, host, 51_234, 2_113_937_151).unwrap();
@@ -346,7 +362,8 @@ fn render(vectors: &[Vector], out: &mut String) {
 /// The file must be exactly this; a difference is a change of the protocol.
 #[test]
 fn the_file_and_the_code_agree_in_both_directions() {
-    let messages: Vec<_> = [overlay(), circuits(), rooms(), direct()].into_iter().flatten().collect();
+    let messages: Vec<_> =
+        [overlay(), circuits(), rooms(), iterative(), direct()].into_iter().flatten().collect();
     let kinds: BTreeSet<u8> = messages.iter().map(|(kind, _)| *kind).collect();
     let in_use: BTreeSet<u8> = Message::KINDS.iter().copied().collect();
     assert_eq!(kinds, in_use, "every kind in use has a vector");

@@ -1,0 +1,420 @@
+//! Iterative look-ups: where relays cannot be trusted, the origin asks service nodes itself, nearer and nearer to a key.
+//!
+//! Recursive requests go first. When all their attempts were in vain, or where every publish is read back
+//! ([`RoutingConfig::read_back`](crate::RoutingConfig::read_back)), a walk begins: it asks the nearest service nodes that it
+//! knows, a few at a time, what they hold and whom they know nearer, dials those, and so on, until the
+//! [`walk_width`](crate::RoutingConfig::walk_width) nearest that answer have answered (Maymounkov and Mazières, "Kademlia",
+//! 2002, section 2.3). A find ends at the first valid claim: claims are verified, so a liar can only be silent. A publish ends
+//! by giving the claim to those of the nearest that lack it.
+//!
+//! | state of a node on a walk | left by |
+//! |---|---|
+//! | fresh | it is among the nearest, and there is room for a question |
+//! | dialled | link opened; dial failed or `walk_timeout`: failed |
+//! | asked | answer; `walk_timeout`, or the link's loss: failed |
+//! | answered, failed | the end |
+
+use alloc::boxed::Box;
+use alloc::collections::BTreeMap;
+use alloc::vec::Vec;
+
+use bytes::Bytes;
+
+use super::Node;
+use super::api::{CloseReason, Hop};
+use super::clock::Timer;
+use super::links::DialFor;
+use super::metrics::Counter;
+use super::requests::Content;
+use crate::routing::key::{Distance, distance, home_id, replica_key};
+use crate::routing::store::Asker;
+use crate::wire::message::{FindAnswer, Publish, PublishAnswer, Purpose, Query, QueryAnswer};
+use crate::wire::{Bounded, Claim, Message, decode_body};
+use crate::{Duration, Instant, LinkId, PeerId, RequestId, RoomId};
+
+/// Questions under way at a time; Kademlia's alpha.
+const PARALLEL: usize = 3;
+/// Service nodes asked by one walk.
+const ASKED_MAX: usize = 48;
+/// Service nodes remembered by one walk.
+const NODES_MAX: usize = 128;
+/// Service nodes from which a walk starts.
+const STARTS: usize = 16;
+/// Walks at a time.
+const WALKS_MAX: usize = 16;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Asked {
+    Fresh,
+    Dialled(Instant),
+    Waiting(Instant),
+    /// Whether it showed the claim that is published.
+    Answered(bool),
+    Failed,
+}
+
+/// What a walk is for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Goal {
+    /// Claims of the room, for this request.
+    Find,
+    /// This claim is held by the nearest, for this request or for its own sake.
+    Publish(Bytes),
+}
+
+/// One walk.
+#[derive(Clone, Debug)]
+pub(super) struct Walk {
+    goal: Goal,
+    /// Whether a request waits for the end.
+    answers: bool,
+    room: RoomId,
+    replica: u8,
+    nodes: BTreeMap<Distance, (PeerId, Asked)>,
+    /// Claims of others that came.
+    claims: Vec<Bytes>,
+    asked: usize,
+    /// Whether the claim is being given to the nearest.
+    placing: bool,
+}
+
+impl Walk {
+    fn key(&self) -> RoomId {
+        replica_key(&self.room, self.replica)
+    }
+
+    fn learn(&mut self, peer: PeerId) {
+        let at = distance(&self.key(), &home_id(peer));
+        if self.nodes.len() < NODES_MAX {
+            self.nodes.entry(at).or_insert((peer, Asked::Fresh));
+        }
+    }
+
+    fn state_of(&mut self, peer: PeerId) -> Option<&mut Asked> {
+        let at = distance(&self.key(), &home_id(peer));
+        self.nodes.get_mut(&at).map(|(_, state)| state)
+    }
+
+    fn under_way(&self) -> usize {
+        self.nodes.values().filter(|(_, state)| matches!(state, Asked::Dialled(_) | Asked::Waiting(_))).count()
+    }
+
+    /// The nearest that have not failed.
+    fn nearest(&self, width: usize) -> impl Iterator<Item = (PeerId, Asked)> {
+        self.nodes.values().filter(|(_, state)| *state != Asked::Failed).take(width).copied()
+    }
+}
+
+impl Node {
+    /// The attempts of a request ended in vain: the origin asks for itself. `false` if this is nothing to walk for.
+    pub(super) fn walk_for(&mut self, id: RequestId, now: Instant) -> bool {
+        let Some(request) = self.requests.get(&id) else { return false };
+        let goal = match request.purpose {
+            Purpose::Find => Goal::Find,
+            Purpose::Publish => match decode_body::<Publish>(&request.payload) {
+                Ok(publish) => Goal::Publish(publish.claim),
+                Err(_) => return false,
+            },
+            Purpose::Nearest | Purpose::Connect | Purpose::Notify | Purpose::Withdraw => return false,
+        };
+        let (room, replica) = (request.key, request.replica);
+        self.start_walk(id, goal, true, room, replica, now)
+    }
+
+    /// Reads a published claim back, and gives it to those of the nearest that lack it.
+    pub(super) fn read_back(&mut self, room: RoomId, replica: u8, claim: Bytes, now: Instant) {
+        let id = self.mint_request();
+        self.start_walk(id, Goal::Publish(claim), false, room, replica, now);
+    }
+
+    fn start_walk(
+        &mut self,
+        id: RequestId,
+        goal: Goal,
+        answers: bool,
+        room: RoomId,
+        replica: u8,
+        now: Instant,
+    ) -> bool {
+        if self.walks.len() >= WALKS_MAX || !self.started || self.farewell.is_some() {
+            return false;
+        }
+        let nodes = BTreeMap::new();
+        let mut walk =
+            Walk { goal, answers, room, replica, nodes, claims: Vec::new(), asked: 0, placing: false };
+        let key = walk.key();
+        for peer in self.table.nearest_known(&key, STARTS, now) {
+            walk.learn(peer);
+        }
+        for contact in self.table.links() {
+            walk.learn(contact.peer);
+        }
+        if walk.nodes.is_empty() {
+            return false;
+        }
+        self.metrics.count(Counter::WalksStarted);
+        self.walks.insert(id, Box::new(walk));
+        self.advance_walk(id, now);
+        true
+    }
+
+    /// Asks the next ones; ends the walk when nobody is left to ask.
+    fn advance_walk(&mut self, id: RequestId, now: Instant) {
+        let width = self.config.routing.walk_width;
+        loop {
+            let Some(walk) = self.walks.get(&id) else { return };
+            let (under_way, open) = (walk.under_way(), walk.asked < ASKED_MAX && !walk.placing);
+            let fresh = walk.nearest(width).find(|(_, state)| *state == Asked::Fresh).filter(|_| open);
+            match fresh {
+                Some((peer, _)) if under_way < PARALLEL => self.ask_on_walk(id, peer, now),
+                _ if under_way == 0 => return self.walk_converged(id, now),
+                _ => break,
+            }
+        }
+        self.timers.set_earlier(Timer::Walk(id), now + self.config.routing.walk_timeout);
+    }
+
+    fn ask_on_walk(&mut self, id: RequestId, peer: PeerId, now: Instant) {
+        let linked = self.peers.contains_key(&peer);
+        let dialled = !linked
+            && (self.dialing.contains_key(&peer)
+                || self
+                    .address_of(peer)
+                    .is_some_and(|address| self.dial(&address, DialFor::Query, now).is_some()));
+        let Some(walk) = self.walks.get_mut(&id) else { return };
+        walk.asked = walk.asked.saturating_add(1);
+        let state = match (linked, dialled) {
+            (true, _) => Asked::Waiting(now),
+            (false, true) => Asked::Dialled(now),
+            (false, false) => Asked::Failed,
+        };
+        if let Some(known) = walk.state_of(peer) {
+            *known = state;
+        }
+        if linked {
+            self.send_query(id, peer, now);
+        }
+    }
+
+    fn send_query(&mut self, id: RequestId, peer: PeerId, now: Instant) {
+        let (Some(walk), Some(&link)) = (self.walks.get(&id), self.peers.get(&peer)) else { return };
+        let claim = match &walk.goal {
+            Goal::Publish(claim) if walk.placing => Some(claim.clone()),
+            Goal::Publish(_) | Goal::Find => None,
+        };
+        let query = Query { request: id, room: walk.room, replica: walk.replica, claim };
+        self.metrics.count(Counter::QueriesSent);
+        self.send(link, &Message::Query(query), now);
+    }
+
+    /// A service node is linked: it is asked what walks wait to ask it.
+    pub(super) fn walks_linked(&mut self, peer: PeerId, now: Instant) {
+        let waiting: Vec<RequestId> = self.walks.keys().copied().collect();
+        for id in waiting {
+            let state = self.walks.get_mut(&id).and_then(|walk| walk.state_of(peer));
+            if let Some(state) = state
+                && matches!(state, Asked::Dialled(_))
+            {
+                *state = Asked::Waiting(now);
+                self.send_query(id, peer, now);
+            }
+        }
+    }
+
+    /// A service node could not be linked, or its link is gone.
+    pub(super) fn walks_lost(&mut self, peer: PeerId, now: Instant) {
+        let waiting: Vec<RequestId> = self.walks.keys().copied().collect();
+        for id in waiting {
+            let state = self.walks.get_mut(&id).and_then(|walk| walk.state_of(peer));
+            if let Some(state) = state
+                && matches!(state, Asked::Dialled(_) | Asked::Waiting(_))
+            {
+                *state = Asked::Failed;
+                self.advance_walk(id, now);
+            }
+        }
+    }
+
+    /// Some have been silent for too long.
+    pub(super) fn walk_timeout(&mut self, id: RequestId, now: Instant) {
+        let overdue = self.config.routing.walk_timeout;
+        let Some(walk) = self.walks.get_mut(&id) else { return };
+        let mut next: Option<Instant> = None;
+        for (_, state) in walk.nodes.values_mut() {
+            if let Asked::Dialled(since) | Asked::Waiting(since) = *state {
+                if now.since(since) >= overdue {
+                    *state = Asked::Failed;
+                } else {
+                    let due = since + overdue;
+                    next = Some(next.map_or(due, |other| other.min(due)));
+                }
+            }
+        }
+        if let Some(next) = next {
+            self.timers.set(Timer::Walk(id), next);
+        }
+        self.advance_walk(id, now);
+    }
+
+    /// A question of somebody's walk.
+    pub(super) fn handle_query(&mut self, id: LinkId, query: &Query, now: Instant) {
+        let Some(peer) = self.open_peer(id) else { return };
+        if !self.is_service() {
+            return self.metrics.count(Counter::MessagesUndecodable);
+        }
+        let mut newer = None;
+        if let Some(bytes) = &query.claim {
+            match self.checked_claim(bytes, now) {
+                Some(claim) if claim.room_id() == query.room && claim.replica() == query.replica => {
+                    newer = self.hold(&claim, false, now);
+                }
+                Some(_) | None => self.metrics.count(Counter::ClaimsInvalid),
+            }
+        }
+        let key = replica_key(&query.room, query.replica);
+        let count = self.config.routing.leaf_set;
+        let nearest = self.table.nearest_linked(&key, count.saturating_add(1));
+        let homes = self.home_claims_of(nearest.into_iter().filter(|other| *other != peer).take(count));
+        let most = self.config.routing.claims_per_answer;
+        let own = self.store.claim_of(query.room, query.replica, peer);
+        let others = Asker { exclude: Some(peer), known: &[] };
+        let others = self.store.answer(query.room, query.replica, others, most, now);
+        let claims = Bounded::truncated(own.into_iter().chain(others));
+        let answer = QueryAnswer { request: query.request, homes, claims, newer };
+        self.send(id, &Message::QueryAnswer(answer), now);
+    }
+
+    /// The answer of a service node to a walk of this node.
+    pub(super) fn handle_query_answer(&mut self, link: LinkId, answer: &QueryAnswer, now: Instant) {
+        let Some(peer) = self.open_peer(link) else { return };
+        let id = answer.request;
+        let asked = self.walks.get_mut(&id).and_then(|walk| walk.state_of(peer));
+        let Some(state) = asked.filter(|state| matches!(state, Asked::Waiting(_))) else {
+            return self.metrics.count(Counter::RepliesUnsolicited);
+        };
+        *state = Asked::Answered(false);
+        let nearer: Vec<PeerId> =
+            answer.homes.iter().filter_map(|claim| self.learn_home(claim, Some(peer), now)).collect();
+        if let Some(walk) = self.walks.get_mut(&id) {
+            nearer.into_iter().for_each(|peer| walk.learn(peer));
+        }
+        self.take_claims(id, peer, answer, now);
+        self.leave_walked(peer, now);
+        self.advance_walk(id, now);
+    }
+
+    /// Takes what claims an answer has: each is verified.
+    fn take_claims(&mut self, id: RequestId, peer: PeerId, answer: &QueryAnswer, now: Instant) {
+        let Some(walk) = self.walks.get(&id) else { return };
+        let (room, replica) = (walk.room, walk.replica);
+        let own = match &walk.goal {
+            Goal::Publish(claim) => Claim::decode(claim).ok().map(|claim| claim.sequence()),
+            Goal::Find => None,
+        };
+        let mut shown = false;
+        let mut others = Vec::new();
+        for bytes in answer.claims.iter() {
+            let checked = self.checked_claim(bytes, now);
+            match checked.filter(|claim| claim.room_id() == room && claim.replica() == replica) {
+                Some(claim) if claim.peer() == self.me => {
+                    shown |= own.is_some_and(|own| claim.sequence() >= own);
+                }
+                Some(_) => others.push(bytes.clone()),
+                None => self.metrics.count(Counter::ClaimsInvalid),
+            }
+        }
+        let Some(walk) = self.walks.get_mut(&id) else { return };
+        for claim in others {
+            if walk.claims.len() < 16 && !walk.claims.contains(&claim) {
+                walk.claims.push(claim);
+            }
+        }
+        let found = walk.goal == Goal::Find && !walk.claims.is_empty();
+        if let Some(state) = walk.state_of(peer) {
+            *state = Asked::Answered(shown);
+        }
+        if found {
+            self.end_walk(id, Some(peer), now);
+        }
+    }
+
+    /// A link that was dialled for walks alone has served.
+    fn leave_walked(&mut self, peer: PeerId, now: Instant) {
+        let Some(&link) = self.peers.get(&peer) else { return };
+        let wanted = self.walks.values_mut().any(|walk| {
+            walk.state_of(peer).is_some_and(|state| matches!(state, Asked::Dialled(_) | Asked::Waiting(_)))
+        });
+        let Some(known) = self.links.get(&link) else { return };
+        let dialled = known.dial.as_ref().is_some_and(|(purpose, _)| *purpose == DialFor::Query);
+        let Some(other) = known.peer.as_ref() else { return };
+        if dialled && !wanted && self.lasting_reasons(known, other).is_empty() {
+            self.drain_link(link, CloseReason::Unwanted, now);
+        }
+    }
+
+    /// The nearest have answered. A publish gives its claim to those of them that did not show it.
+    fn walk_converged(&mut self, id: RequestId, now: Instant) {
+        let copies = self.config.routing.replicas;
+        let Some(walk) = self.walks.get_mut(&id) else { return };
+        let place = matches!(walk.goal, Goal::Publish(_)) && !walk.placing;
+        if !place {
+            return self.end_walk(id, None, now);
+        }
+        walk.placing = true;
+        let lacking: Vec<PeerId> = walk
+            .nearest(copies)
+            .filter(|(_, state)| *state == Asked::Answered(false))
+            .map(|(peer, _)| peer)
+            .collect();
+        self.metrics.add(Counter::ClaimsPlaced, lacking.len() as u64);
+        for peer in lacking {
+            self.ask_on_walk(id, peer, now);
+        }
+        self.advance_walk(id, now);
+    }
+
+    fn end_walk(&mut self, id: RequestId, by: Option<PeerId>, now: Instant) {
+        let Some(walk) = self.walks.remove(&id) else { return };
+        self.timers.clear(Timer::Walk(id));
+        let replica = walk.replica.saturating_add(1);
+        if walk.answers && walk.goal == Goal::Find && walk.claims.is_empty() && replica < self.replica_keys()
+        {
+            // The room's next key lies elsewhere, among others.
+            if self.start_walk(id, Goal::Find, true, walk.room, replica, now) {
+                return;
+            }
+        }
+        if !walk.answers {
+            return self.learn_claims(&walk.claims, now);
+        }
+        let reached = walk.nodes.values().any(|(_, state)| matches!(state, Asked::Answered(_)));
+        let content = match walk.goal {
+            Goal::Find if walk.claims.is_empty() => Content::Failed,
+            Goal::Find => Content::Find(FindAnswer { claims: Bounded::truncated(walk.claims) }),
+            Goal::Publish(_) if reached => Content::Publish(PublishAnswer {
+                claims: Bounded::truncated(walk.claims),
+                newer: None,
+                slow_down: 0,
+            }),
+            Goal::Publish(_) => Content::Failed,
+        };
+        let hop = |peer, service| Hop { peer, rtt: Duration::ZERO, service };
+        let route: Vec<Hop> = match by {
+            Some(by) => [hop(self.me, self.is_service()), hop(by, true)].into(),
+            None => self.last_route(id),
+        };
+        self.end_request(id, route, content, now);
+    }
+
+    /// Keys that a room's claims are kept under.
+    pub(super) fn replica_keys(&self) -> u8 {
+        self.config.routing.replica_keys.max(1)
+    }
+
+    /// Ends all walks without a word.
+    pub(super) fn end_walks(&mut self) {
+        for id in core::mem::take(&mut self.walks).into_keys() {
+            self.timers.clear(Timer::Walk(id));
+        }
+    }
+}
