@@ -7,9 +7,9 @@ use unamed_protocol::signal::{
 use unamed_protocol::wire::message::{
     Announce, CircuitCredit, CircuitOpen, CircuitOpened, CircuitReset, Connect, ConnectAnswer, ConnectReply,
     ConnectRequest, Extension, FindAnswer, Goodbye, HandshakePayload, Header, Hello, HopAck, IceServers,
-    Nearest, NearestAnswer, Notify, Ping, Publish, PublishAnswer, Pull, Purpose, PushSet, Reasons, Replicate,
-    RoomClaims, RoomLeave, RoomProof, RoomRefused, SignalStep, StoreDigest, StreamMark, StreamMarks,
-    StreamNext, Withdraw,
+    Nearest, NearestAnswer, Notify, Ping, Publish, PublishAnswer, Pull, Purpose, PushSet, Query, QueryAnswer,
+    Reasons, Replicate, RoomClaims, RoomLeave, RoomProof, RoomRefused, SignalStep, StoreDigest, StreamMark,
+    StreamMarks, StreamNext, Withdraw,
 };
 use unamed_protocol::wire::{
     Bounded, CircuitData, EXCLUDE_MAX, Message, PeerIds, REPLY_ROUTE_MAX, ROUTE_MAX, Reply, RoomMessage,
@@ -262,9 +262,25 @@ fn room<W: Words + ?Sized>(words: &mut W, from: &mut Source<'_>) -> Message {
             room: words.room(from),
             marks: many(from, |from| words.mark(from)),
         }),
+        9 if from.flag() => iterative(words, from),
         9 => direct(from),
         _ => Message::RoomMessage(words.room_message(from)),
     }
+}
+
+/// Questions and answers of iterative look-ups.
+fn iterative<W: Words + ?Sized>(words: &mut W, from: &mut Source<'_>) -> Message {
+    let (request, room) = (words.request(from), words.room(from));
+    if from.flag() {
+        let claim = maybe(from, |from| words.claim(from));
+        return Message::Query(Query { request, room, replica: from.below(4) as u8, claim });
+    }
+    Message::QueryAnswer(QueryAnswer {
+        request,
+        homes: many(from, |from| words.home_claim(from)),
+        claims: many(from, |from| words.claim(from)),
+        newer: None,
+    })
 }
 
 /// What opens a direct link, all of it legal.

@@ -15,6 +15,7 @@
 //! | direct: the circuit drains | loss: the pair is connected anew, by a circuit |
 
 use alloc::boxed::Box;
+use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
 use super::Node;
@@ -80,6 +81,15 @@ pub(super) struct Direct {
     offered: Option<Instant>,
 }
 
+/// All that concerns direct links.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Directs {
+    /// By fellow member.
+    pub(super) pairs: BTreeMap<PeerId, Direct>,
+    /// ICE servers that linked homes handed out.
+    pub(super) handed: BTreeMap<PeerId, Vec<IceServer>>,
+}
+
 /// Why a signal of a peer is not taken.
 enum Refused {
     /// It breaks the protocol.
@@ -110,7 +120,7 @@ impl Node {
             self.send(id, &Message::IceServers(IceServers { servers }), now);
         }
         if circuit && self.me < peer.id && self.links_directly(peer) {
-            let due = self.directs.get(&peer.id).and_then(|direct| direct.not_before);
+            let due = self.directs.pairs.get(&peer.id).and_then(|direct| direct.not_before);
             self.timers.set(Timer::Upgrade(peer.id), due.unwrap_or(now).max(now));
         }
     }
@@ -121,7 +131,7 @@ impl Node {
         let relayed = link.is_some_and(|link| {
             link.is_circuit() && link.peer.as_ref().is_some_and(|peer| self.links_directly(peer))
         });
-        let busy = self.directs.get(&peer).is_some_and(|direct| direct.attempt.is_some());
+        let busy = self.directs.pairs.get(&peer).is_some_and(|direct| direct.attempt.is_some());
         if !relayed || busy || self.farewell.is_some() || !self.is_fellow(peer) {
             return;
         }
@@ -134,7 +144,7 @@ impl Node {
     }
 
     fn attempts_full(&self) -> bool {
-        let pending = self.directs.values().filter(|direct| direct.attempt.is_some()).count();
+        let pending = self.directs.pairs.values().filter(|direct| direct.attempt.is_some()).count();
         pending >= self.config.webrtc.pending_max || self.links.len() >= self.config.link.links_max
     }
 
@@ -144,7 +154,7 @@ impl Node {
         link.expected = Some(peer);
         self.links.insert(id, Box::new(link));
         let attempt = Attempt { link: id, session, offers, local: End::default(), remote: End::default() };
-        self.directs.entry(peer).or_default().attempt = Some(attempt);
+        self.directs.pairs.entry(peer).or_default().attempt = Some(attempt);
         self.metrics.count(Counter::DirectAttempts);
         self.timers.set(Timer::Dial(id), now + self.config.webrtc.timeout);
         let target = Target::WebRtc { offer: offers, ice_servers: self.ice_servers() };
@@ -153,7 +163,7 @@ impl Node {
     }
 
     fn attempt_mut(&mut self, peer: PeerId) -> Option<&mut Attempt> {
-        self.directs.get_mut(&peer)?.attempt.as_mut()
+        self.directs.pairs.get_mut(&peer)?.attempt.as_mut()
     }
 
     /// The own WebRTC stack found something that the other end must know.
@@ -248,7 +258,7 @@ impl Node {
         if peer > self.me || !relayed || description.setup != Setup::ActPass {
             return Err(Refused::Invalid);
         }
-        let direct = self.directs.entry(peer).or_default();
+        let direct = self.directs.pairs.entry(peer).or_default();
         if direct.offered.is_some_and(|offered| now.since(offered) < OFFER_SPACING) {
             return Err(Refused::Invalid);
         }
@@ -285,7 +295,7 @@ impl Node {
     /// This end's role in the handshake on a channel, and what both signed; `None` unless both are described.
     pub(super) fn direct_transcript(&self, id: LinkId) -> Option<(Role, [u8; 32])> {
         let peer = self.links.get(&id)?.expected?;
-        let attempt = self.directs.get(&peer)?.attempt.filter(|attempt| attempt.link == id)?;
+        let attempt = self.directs.pairs.get(&peer)?.attempt.filter(|attempt| attempt.link == id)?;
         let (local, remote) = (attempt.local.described?, attempt.remote.described?);
         let (role, offerer, answerer, offer, answer) = if attempt.offers {
             (Role::Initiator, self.me, peer, local, remote)
@@ -306,7 +316,7 @@ impl Node {
 
     /// A direct link is established: the attempt is over.
     pub(super) fn attempt_succeeded(&mut self, peer: PeerId, id: LinkId) {
-        if let Some(direct) = self.directs.get_mut(&peer)
+        if let Some(direct) = self.directs.pairs.get_mut(&peer)
             && direct.attempt.is_some_and(|attempt| attempt.link == id)
         {
             direct.attempt = None;
@@ -324,7 +334,7 @@ impl Node {
         now: Instant,
     ) {
         let (first, most) = self.config.webrtc.backoff;
-        let Some(direct) = self.directs.get_mut(&peer) else { return };
+        let Some(direct) = self.directs.pairs.get_mut(&peer) else { return };
         if direct.attempt.is_some_and(|attempt| attempt.link == id) {
             direct.attempt = None;
         }
@@ -359,12 +369,13 @@ impl Node {
             |direct: &Direct| direct.attempt.is_none() && direct.not_before.is_none_or(|until| until <= now);
         let gone: Vec<PeerId> = self
             .directs
+            .pairs
             .iter()
             .filter(|(peer, direct)| idle(direct) && !self.is_fellow(**peer))
             .map(|(peer, _)| *peer)
             .collect();
         for peer in gone {
-            self.directs.remove(&peer);
+            self.directs.pairs.remove(&peer);
             self.timers.clear(Timer::Upgrade(peer));
         }
     }
@@ -386,12 +397,12 @@ impl Node {
             handed.servers.into_inner().into_iter().filter(|server| open || own(server)).collect();
         let refused = before.saturating_sub(servers.len());
         self.metrics.add(Counter::IceServersRefused, refused as u64);
-        self.ice_handed.insert(peer, servers);
+        self.directs.handed.insert(peer, servers);
     }
 
     /// The configured servers, then those of the homes, each once.
     fn ice_servers(&self) -> Vec<IceServer> {
-        let handed = self.ice_handed.iter().filter(|(peer, _)| self.peers.contains_key(peer));
+        let handed = self.directs.handed.iter().filter(|(peer, _)| self.peers.contains_key(peer));
         let all = self.config.webrtc.ice_servers.iter().chain(handed.flat_map(|(_, servers)| servers));
         let mut servers: Vec<IceServer> = Vec::new();
         for server in all {

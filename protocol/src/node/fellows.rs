@@ -79,6 +79,10 @@ impl Node {
 
     /// Homes to name in claims: those of last, while none is linked and fellows stand in for them.
     pub(super) fn homes_or_last(&self) -> Vec<PeerId> {
-        if self.homes.is_empty() && self.has_fellows() { self.homes_last.clone() } else { self.homes.clone() }
+        if self.homes.is_empty() && self.has_fellows() {
+            self.home_search.last.clone()
+        } else {
+            self.homes.clone()
+        }
     }
 }

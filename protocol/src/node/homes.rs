@@ -21,17 +21,21 @@ const SPARES: usize = 16;
 /// Candidates for the home nearest to the hash of the own peer id.
 const NEAR_SELF: u8 = 4;
 
-/// Candidates of the two looked-up homes, best first.
+/// The search for homes: candidates of the two looked-up ones, best first.
 #[derive(Clone, Debug, Default)]
-pub(super) struct HomeCandidates {
+pub(super) struct HomeSearch {
     near_room: Vec<PeerId>,
     near_self: Vec<PeerId>,
+    /// When they were asked for last, unless that came to nothing.
+    pub(super) asked: Option<Instant>,
+    /// The homes of last, for when none is linked.
+    pub(super) last: Vec<PeerId>,
 }
 
 impl Node {
     /// A service link opened, or its node became ready: homes are looked up, and rooms are published through it.
     pub(super) fn client_online(&mut self, _peer: PeerId, now: Instant) {
-        if self.homes_asked.is_none() {
+        if self.home_search.asked.is_none() {
             self.look_up_homes(now);
         }
         self.maintain_homes(now);
@@ -44,7 +48,7 @@ impl Node {
         if self.is_service() {
             return;
         }
-        self.homes_asked = Some(now);
+        self.home_search.asked = Some(now);
         let routing = &self.config.routing;
         let settled = self.homes.len() >= routing.homes;
         let period = if settled { routing.homes_lookup } else { routing.self_lookup };
@@ -67,21 +71,21 @@ impl Node {
         if by_own_hash {
             let own = self.own_hash();
             peers.sort_by_key(|peer| distance(&own, &home_id(*peer)));
-            self.home_candidates.near_self = peers;
+            self.home_search.near_self = peers;
         } else {
             let location = self.location();
             peers.sort_by_key(|peer| distance(&location, &home_id(*peer)));
             peers.truncate(9);
             let me = self.me;
             peers.sort_by_key(|peer| sha256(&[me.as_bytes(), peer.as_bytes()]));
-            self.home_candidates.near_room = peers;
+            self.home_search.near_room = peers;
         }
         self.maintain_homes(now);
     }
 
     /// The lookup of homes had no answer: it is made again with the next service link, or later.
     pub(super) fn homes_unanswered(&mut self, now: Instant) {
-        self.homes_asked = None;
+        self.home_search.asked = None;
         self.timers.set_earlier(Timer::SelfLookup, now + Duration::from_secs(2));
     }
 
@@ -95,7 +99,7 @@ impl Node {
     pub(super) fn maintain_homes(&mut self, now: Instant) {
         let wanted = self.config.routing.homes;
         let mut homes: Vec<PeerId> = Vec::new();
-        let candidates = self.home_candidates.clone();
+        let candidates = self.home_search.clone();
         for list in [candidates.near_room, candidates.near_self] {
             let best = list
                 .into_iter()
@@ -125,7 +129,7 @@ impl Node {
         }
         if homes != self.homes {
             if !homes.is_empty() {
-                self.homes_last.clone_from(&homes);
+                self.home_search.last.clone_from(&homes);
             }
             self.homes = homes;
             self.homes_changed(now);
@@ -137,7 +141,7 @@ impl Node {
         let under_way = self.links.values().any(|link| {
             !link.is_open() && link.dial.as_ref().is_some_and(|(purpose, _)| *purpose == DialFor::Overlay)
         });
-        let HomeCandidates { near_room, near_self } = &self.home_candidates;
+        let HomeSearch { near_room, near_self, .. } = &self.home_search;
         let mut candidates = near_self.iter().rev().chain(near_room.iter().rev()).copied();
         let spare =
             candidates.find(|peer| !self.peers.contains_key(peer) && !self.table.is_failed(*peer, now));
@@ -177,7 +181,7 @@ impl Node {
         self.pass_over(peer, now);
         self.maintain_homes(now);
         self.republish_soon(now);
-        let HomeCandidates { near_room, near_self } = &self.home_candidates;
+        let HomeSearch { near_room, near_self, .. } = &self.home_search;
         let left = |list: &[PeerId]| list.iter().any(|peer| !self.table.is_failed(*peer, now));
         if !left(near_room) || !left(near_self) {
             self.timers.set_earlier(Timer::SelfLookup, now + Duration::from_secs(1));

@@ -182,7 +182,7 @@ impl Node {
             + self.requests.len() * 2
             + self.rooms.len() * 4
             + members * 2
-            + self.directs.len()
+            + self.directs.pairs.len()
             + self.walks.len()
     }
 }

@@ -201,7 +201,7 @@ impl Node {
         self.expire_claims(now);
         self.expire_members();
         self.sweep_directs(now);
-        if self.homes_asked.is_none() && !self.is_service() && self.table.links().len() > 0 {
+        if self.home_search.asked.is_none() && !self.is_service() && self.table.links().len() > 0 {
             self.look_up_homes(now);
         }
     }

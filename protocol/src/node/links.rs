@@ -648,7 +648,7 @@ impl Node {
         self.metrics.count(Counter::LinksClosed);
         let reasons = self.last_reasons(id);
         self.emit(Event::LinkClosed { link: id, peer: peer.id, reason, reasons });
-        self.ice_handed.remove(&peer.id);
+        self.directs.handed.remove(&peer.id);
         self.walks_lost(peer.id, now);
         self.overlay_unlinked(&peer, reason, now);
         self.hops_unlinked(peer.id, now);

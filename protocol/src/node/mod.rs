@@ -35,8 +35,8 @@ use crate::routing::table::Table;
 use crate::timer::Timers;
 use crate::wire::{HomeClaim, Sequence};
 use crate::{
-    Address, Config, Deadline, IceServer, Identity, Instance, Instant, LinkId, MessageId, PeerId, RequestId,
-    RoomId, RoomKey, SaveId,
+    Address, Config, Deadline, Identity, Instance, Instant, LinkId, MessageId, PeerId, RequestId, RoomId,
+    RoomKey, SaveId,
 };
 
 mod admission;
@@ -68,9 +68,9 @@ pub use snapshot::SnapshotError;
 use api::{BroadcastError, Event, Input, JoinError, LinkLimit, Origin, Output, Recipients, RoomError, Start};
 use circuits::{CircuitEnd, CircuitKey, SendToken};
 use clock::{Randomness, Timer, WallClock};
-use direct::Direct;
+use direct::Directs;
 use forward::{PendingHop, Seen};
-use homes::HomeCandidates;
+use homes::HomeSearch;
 use links::Link;
 use metrics::Metrics;
 use overlay::Hellos;
@@ -125,9 +125,7 @@ pub struct Node {
     overflowed: BTreeSet<LinkId>,
     next_link: u64,
     circuits: BTreeMap<CircuitKey, CircuitEnd>,
-    directs: BTreeMap<PeerId, Direct>,
-    /// ICE servers that linked homes handed out.
-    ice_handed: BTreeMap<PeerId, Vec<IceServer>>,
+    directs: Directs,
     tokens: BTreeMap<u64, SendToken>,
     next_token: u64,
 
@@ -143,10 +141,7 @@ pub struct Node {
     looked_up: bool,
     healed_at: Instant,
     homes: Vec<PeerId>,
-    /// The homes of last, for when none is linked.
-    homes_last: Vec<PeerId>,
-    home_candidates: HomeCandidates,
-    homes_asked: Option<Instant>,
+    home_search: HomeSearch,
 
     requests: BTreeMap<RequestId, Box<Request>>,
     walks: BTreeMap<RequestId, Box<Walk>>,
@@ -218,8 +213,7 @@ impl Node {
             overflowed: BTreeSet::new(),
             next_link: 0,
             circuits: BTreeMap::new(),
-            directs: BTreeMap::new(),
-            ice_handed: BTreeMap::new(),
+            directs: Directs::default(),
             tokens: BTreeMap::new(),
             next_token: 0,
             table: Table::new(home_room, life::table_limits(&config, salt)),
@@ -231,9 +225,7 @@ impl Node {
             looked_up: false,
             healed_at: now,
             homes: Vec::new(),
-            homes_last: Vec::new(),
-            home_candidates: HomeCandidates::default(),
-            homes_asked: None,
+            home_search: HomeSearch::default(),
             requests: BTreeMap::new(),
             walks: BTreeMap::new(),
             hops: BTreeMap::new(),

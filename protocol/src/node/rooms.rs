@@ -311,8 +311,7 @@ impl Node {
             let terms = ClaimTerms { replica, ..terms.clone() };
             let (crypto, network) = (self.crypto.as_ref(), &self.config.network);
             let claim = Claim::make(&terms, &state.key, &self.identity, crypto, network);
-            let known = state.members.values().map(|member| member.claim.digest());
-            let publish = Publish { claim: claim.bytes().clone(), known: Bounded::truncated(known) };
+            let publish = Publish { claim: claim.bytes().clone(), known: Bounded::default() };
             let payload = Bytes::from(encode_body(&publish));
             self.request_replica(Task::PublishReplica { room }, room, replica, payload, now);
         }

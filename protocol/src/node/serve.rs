@@ -9,8 +9,8 @@ use super::metrics::Counter;
 use crate::routing::key::{home_id, replica_key};
 use crate::routing::store::{Asker, Buried, Copies, Item, Put, Tombstone as Buriable};
 use crate::wire::message::{
-    ConnectAnswer, Find, FindAnswer, Nearest, NearestAnswer, Notify, Publish, PublishAnswer, Purpose, Replicate,
-    Withdraw,
+    ConnectAnswer, Find, FindAnswer, Nearest, NearestAnswer, Notify, Publish, PublishAnswer, Purpose,
+    Replicate, Withdraw,
 };
 use crate::wire::{Bounded, Claim, Message, PeerIds, Reply, Routed, Tombstone, decode_body, encode_body};
 use crate::{Instant, PeerId, RoomId};

@@ -96,7 +96,10 @@ impl Walk {
     }
 
     fn under_way(&self) -> usize {
-        self.nodes.values().filter(|(_, state)| matches!(state, Asked::Dialled(_) | Asked::Waiting(_))).count()
+        self.nodes
+            .values()
+            .filter(|(_, state)| matches!(state, Asked::Dialled(_) | Asked::Waiting(_)))
+            .count()
     }
 
     /// The nearest that have not failed.
@@ -266,7 +269,7 @@ impl Node {
         if let Some(bytes) = &query.claim {
             match self.checked_claim(bytes, now) {
                 Some(claim) if claim.room_id() == query.room && claim.replica() == query.replica => {
-                    newer = self.hold(&claim, false, now);
+                    newer = self.hold(&claim, Some(peer), now);
                 }
                 Some(_) | None => self.metrics.count(Counter::ClaimsInvalid),
             }

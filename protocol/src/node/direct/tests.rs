@@ -177,7 +177,7 @@ impl World {
     }
 
     fn session(&self, node: usize) -> u64 {
-        let attempt = self.nodes[node].directs.values().find_map(|direct| direct.attempt);
+        let attempt = self.nodes[node].directs.pairs.values().find_map(|direct| direct.attempt);
         attempt.expect("an attempt is in progress").session
     }
 
@@ -318,7 +318,7 @@ fn a_flood_of_offers_starts_one_stack_a_second() {
     world.pass(1);
     world.says(lower, upper, 200, offer());
     assert_eq!(dials(&world), 2, "a newer attempt takes the older one's place");
-    let pending = world.nodes[upper].directs.values().filter(|direct| direct.attempt.is_some()).count();
+    let pending = world.nodes[upper].directs.pairs.values().filter(|direct| direct.attempt.is_some()).count();
     assert_eq!(pending, 1);
 }
 
@@ -403,5 +403,5 @@ fn handed_ice_servers_are_those_of_the_home_and_replace_each_other() {
     world.nodes[lower].flush(now);
     world.settle();
     assert_eq!(world.count(SERVICE, "ice_servers_refused"), 1, "a client hands out none");
-    assert!(world.nodes[SERVICE].ice_handed.is_empty());
+    assert!(world.nodes[SERVICE].directs.handed.is_empty());
 }
