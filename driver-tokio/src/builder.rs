@@ -2,14 +2,16 @@
 
 use std::fmt;
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, UdpSocket};
 use tokio::sync::mpsc;
 use unamed_protocol::crypto::RealCrypto;
-use unamed_protocol::{Address, Config, Host, Identity, NetworkId, Node, NodeKind, PeerId, Snapshot, Start};
+use unamed_protocol::{
+    Address, Config, Host, IceServer, Identity, NetworkId, Node, NodeKind, PeerId, Snapshot, Start,
+};
 
 use crate::connection;
 use crate::dial::Dialler;
@@ -17,8 +19,10 @@ use crate::driver::{Clock, Driver, Parts, network_mailbox, unix_ms};
 use crate::key_file::{IdentityFileError, new_identity, read_or_create_identity};
 use crate::metrics::Counters;
 use crate::network::{Network, Shared};
+use crate::route;
 use crate::server::{Server, ServerLimits, Slots};
 use crate::state::StateDir;
+use crate::stun::{self, Stun, StunServer};
 use crate::upgrade::Policy;
 
 /// The identity file in a state directory.
@@ -36,6 +40,10 @@ pub struct NetworkBuilder {
     bootstrap: Vec<Address>,
     allow_origins: Vec<String>,
     limits: ServerLimits,
+    webrtc: Option<bool>,
+    ice_servers: Vec<IceServer>,
+    ice_third_parties: bool,
+    stun: Stun,
     configure: Option<Configure>,
 }
 
@@ -71,6 +79,15 @@ pub enum StartError {
         /// Why.
         source: io::Error,
     },
+    /// STUN cannot be served beside a listener.
+    Stun {
+        /// The listener's address.
+        listener: SocketAddr,
+        /// Why.
+        source: io::Error,
+    },
+    /// More ICE servers than [`IceServer::MAX`].
+    TooManyIceServers,
     /// More addresses than [`Address::ADVERTISED_MAX`].
     TooManyAddresses,
     /// A client has addresses: it does not listen, so nobody could dial it.
@@ -87,6 +104,8 @@ impl fmt::Display for StartError {
             Self::StateDir { path, source } => write!(f, "state directory {}: {source}", path.display()),
             Self::Identity(error) => error.fmt(f),
             Self::Listen { address, source } => write!(f, "listening on {address}: {source}"),
+            Self::Stun { listener, source } => write!(f, "STUN beside {listener}: {source}"),
+            Self::TooManyIceServers => write!(f, "a node has at most {} ICE servers", IceServer::MAX),
             Self::TooManyAddresses => {
                 write!(f, "a node has at most {} addresses", Address::ADVERTISED_MAX)
             }
@@ -104,11 +123,15 @@ impl fmt::Display for StartError {
 impl std::error::Error for StartError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
-            Self::StateDir { source, .. } | Self::Listen { source, .. } | Self::Randomness(source) => {
-                Some(source)
-            }
+            Self::StateDir { source, .. }
+            | Self::Listen { source, .. }
+            | Self::Stun { source, .. }
+            | Self::Randomness(source) => Some(source),
             Self::Identity(error) => Some(error),
-            Self::TooManyAddresses | Self::AddressWithoutListener(_) | Self::ForeignAddress(_) => None,
+            Self::TooManyIceServers
+            | Self::TooManyAddresses
+            | Self::AddressWithoutListener(_)
+            | Self::ForeignAddress(_) => None,
         }
     }
 }
@@ -165,6 +188,34 @@ impl NetworkBuilder {
         self
     }
 
+    /// Whether a client links directly to other clients, by WebRTC; it does where the crate's feature `webrtc` is on.
+    /// Without, pairs of clients are relayed.
+    pub fn webrtc(mut self, enabled: bool) -> Self {
+        self.webrtc = Some(enabled);
+        self
+    }
+
+    /// Adds a STUN or TURN server: a service node hands it to its clients, a client uses it beside those of its homes. May
+    /// be called repeatedly, up to [`IceServer::MAX`]. This driver uses TURN over UDP only; browsers use all there is.
+    pub fn ice_server(mut self, server: IceServer) -> Self {
+        self.ice_servers.push(server);
+        self
+    }
+
+    /// Lets a client use ICE servers of third parties, and TURN, that its homes hand out; by default it uses their own STUN
+    /// only. A third party then learns the client's address, or carries its traffic.
+    pub fn ice_third_parties(mut self, allowed: bool) -> Self {
+        self.ice_third_parties = allowed;
+        self
+    }
+
+    /// Where a service node answers STUN; on the port number of each listener by default. It hands itself out as ICE
+    /// server, after those of [`ice_server`](Self::ice_server), as far as there is room.
+    pub fn stun(mut self, stun: Stun) -> Self {
+        self.stun = stun;
+        self
+    }
+
     /// Changes the core's configuration. Network and kind are set already.
     pub fn configure(mut self, change: impl FnOnce(&mut Config) + Send + 'static) -> Self {
         self.configure = Some(Box::new(change));
@@ -176,22 +227,14 @@ impl NetworkBuilder {
     ///
     /// # Errors
     /// See [`StartError`].
-    pub async fn start(self) -> Result<Network, StartError> {
+    pub async fn start(mut self) -> Result<Network, StartError> {
+        let mut config = self.config();
         let Loaded { identity, state_dir, saved } = load(self.identity, self.state_dir).await?;
         let peer_id = identity.peer_id(&RealCrypto);
-        let mut config = match self.listen.as_slice() {
-            [] => Config::client(self.network.clone()),
-            _ => Config::service(self.network.clone()),
-        };
-        if let Some(configure) = self.configure {
-            configure(&mut config);
-        }
-        let mut bound = Vec::new();
-        for address in self.listen {
-            bound.push(bind(address).await.map_err(|source| StartError::Listen { address, source })?);
-        }
+        let (bound, stun_sockets) = bind_all(self.listen, self.stun).await?;
         let listening: Vec<SocketAddr> = bound.iter().map(|(_, local)| *local).collect();
         let addresses = announced(self.addresses, &listening, peer_id)?;
+        hand_out(&mut config.webrtc.ice_servers, &stun_sockets, &addresses)?;
         let frame_bytes_max = config.link.frame_bytes_max;
         let network = config.network.clone();
         debug_assert_eq!(config.kind == NodeKind::Service, !listening.is_empty());
@@ -231,6 +274,8 @@ impl NetworkBuilder {
             };
             listeners.push(tokio::spawn(server.run(listener)).abort_handle());
         }
+        let stun = |socket| tokio::spawn(StunServer::new(socket, Arc::clone(&counters)).run()).abort_handle();
+        listeners.extend(stun_sockets.into_iter().map(stun));
         let configured = self.bootstrap.into_iter().map(|address| (address.host, address.port)).collect();
         let dialler = Dialler { configured, frame_bytes_max, counters: Arc::clone(&counters) };
         let (subscriber, events) = network_mailbox();
@@ -247,6 +292,21 @@ impl NetworkBuilder {
         tokio::spawn(driver.run());
         let first_events = Mutex::new(Some(events));
         Ok(Network::new(Shared { inbox, counters, network, peer_id, addresses, first_events }))
+    }
+
+    /// The core's configuration.
+    fn config(&mut self) -> Config {
+        let mut config = match self.listen.as_slice() {
+            [] => Config::client(self.network.clone()),
+            _ => Config::service(self.network.clone()),
+        };
+        config.webrtc.enabled = self.webrtc.unwrap_or(cfg!(feature = "webrtc"));
+        config.webrtc.ice_servers = std::mem::take(&mut self.ice_servers);
+        config.webrtc.third_parties = self.ice_third_parties;
+        if let Some(configure) = self.configure.take() {
+            configure(&mut config);
+        }
+        config
     }
 }
 
@@ -277,10 +337,44 @@ async fn load(identity: Option<Identity>, path: Option<PathBuf>) -> Result<Loade
     }
 }
 
-async fn bind(address: SocketAddr) -> io::Result<(TcpListener, SocketAddr)> {
-    let listener = TcpListener::bind(address).await?;
-    let local = listener.local_addr()?;
-    Ok((listener, local))
+/// A listener with its address.
+type Bound = (TcpListener, SocketAddr);
+
+async fn bind_all(listen: Vec<SocketAddr>, stun: Stun) -> Result<(Vec<Bound>, Vec<UdpSocket>), StartError> {
+    let (mut bound, mut stun_sockets) = (Vec::new(), Vec::new());
+    for address in listen {
+        let (listener, socket) = bind(address, stun).await?;
+        bound.push(listener);
+        stun_sockets.extend(socket);
+    }
+    Ok((bound, stun_sockets))
+}
+
+async fn bind(address: SocketAddr, stun: Stun) -> Result<(Bound, Option<UdpSocket>), StartError> {
+    let failed = |source| StartError::Listen { address, source };
+    let listener = TcpListener::bind(address).await.map_err(failed)?;
+    let local = listener.local_addr().map_err(failed)?;
+    let socket = stun::bind(stun, local, address.port() == 0).await;
+    Ok(((listener, local), socket.map_err(|source| StartError::Stun { listener: local, source })?))
+}
+
+/// Adds the node's own STUN to the servers that it hands out, as far as there is room.
+fn hand_out(
+    servers: &mut Vec<IceServer>,
+    stun: &[UdpSocket],
+    announced: &[Address],
+) -> Result<(), StartError> {
+    if servers.len() > IceServer::MAX {
+        return Err(StartError::TooManyIceServers);
+    }
+    for local in stun.iter().filter_map(|socket| socket.local_addr().ok()) {
+        for server in stun::own_servers(announced, local) {
+            if servers.len() < IceServer::MAX && !servers.contains(&server) {
+                servers.push(server);
+            }
+        }
+    }
+    Ok(())
 }
 
 /// The addresses to announce, with this node's peer id: those given, else those listened on.
@@ -310,24 +404,16 @@ fn announced(
 fn listened(local: SocketAddr) -> Address {
     let host = match local.ip().to_canonical() {
         ip if !ip.is_unspecified() => ip,
-        IpAddr::V4(_) => outbound("0.0.0.0:0", "192.0.2.1:9").unwrap_or(Ipv4Addr::LOCALHOST.into()),
-        IpAddr::V6(_) => outbound("[::]:0", "[2001:db8::1]:9")
-            .or_else(|| outbound("0.0.0.0:0", "192.0.2.1:9"))
-            .unwrap_or(Ipv6Addr::LOCALHOST.into()),
+        IpAddr::V4(_) => route::outbound_v4().unwrap_or(Ipv4Addr::LOCALHOST.into()),
+        IpAddr::V6(_) => {
+            route::outbound_v6().or_else(route::outbound_v4).unwrap_or(Ipv6Addr::LOCALHOST.into())
+        }
     };
     let host = match host {
         IpAddr::V4(ip) => Host::Ip4(ip),
         IpAddr::V6(ip) => Host::Ip6(ip),
     };
     Address { host, port: local.port(), secure: false, peer: None }
-}
-
-/// The local address of the route to `remote`. Connecting a UDP socket sends nothing.
-fn outbound(local: &str, remote: &str) -> Option<IpAddr> {
-    let socket = UdpSocket::bind(local).ok()?;
-    socket.connect(remote).ok()?;
-    let ip = socket.local_addr().ok()?.ip();
-    (!ip.is_unspecified()).then_some(ip)
 }
 
 #[cfg(test)]

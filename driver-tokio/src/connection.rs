@@ -3,20 +3,19 @@
 //! The task is one hand-written poll over the unsplit socket, so that neither direction takes a lock per frame. Frames
 //! to send come in batches and are fed to tungstenite until [`CHUNK_BYTES`] are buffered or the queue is empty, then
 //! flushed; what reached the kernel is granted to the core again. Received frames go to the node in batches, bounded by
-//! a [`ReadWindow`]: a peer that sends faster than the node works is held back by TCP.
+//! an [`Intake`]: a peer that sends faster than the node works is held back by TCP.
 
 use std::collections::VecDeque;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::AtomicUsize;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
 use futures_core::Stream as _;
 use futures_util::Sink as _;
-use futures_util::task::AtomicWaker;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
@@ -25,9 +24,10 @@ use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, WebSocketConfig};
 use tokio_tungstenite::tungstenite::{Error, Message};
-use unamed_protocol::{CloseReason, Disconnect, LinkId};
+use unamed_protocol::{CloseReason, Disconnect, LinkId, Signal};
 
 use crate::driver::Inbox;
+use crate::intake::Intake;
 use crate::metrics::Counters;
 use crate::server::Slot;
 
@@ -36,22 +36,16 @@ use crate::server::Slot;
 pub(crate) const WINDOW_BYTES: usize = 256 * 1024;
 /// Written bytes are granted again once so many came together: a quarter of the window, so that small messages do not
 /// wake the node's task twice.
-const GRANT_BYTES: usize = WINDOW_BYTES / 4;
+pub(crate) const GRANT_BYTES: usize = WINDOW_BYTES / 4;
 /// Bytes fed to tungstenite before a flush.
 const CHUNK_BYTES: usize = 32 * 1024;
-/// Received bytes of one connection that the node has not taken yet.
-const READ_WINDOW_BYTES: usize = 64 * 1024;
-/// Received bytes of all connections above which each may have one frame waiting only.
-const READ_TOTAL_BYTES: usize = 64 * 1024 * 1024;
-/// What a received frame counts besides its payload, so that empty ones count too.
-const FRAME_OVERHEAD: usize = 64;
 /// Bytes a peer may send without completing a message: four times what the largest one takes.
 const READ_BUDGET_BYTES: usize = 64 * 1024;
 /// Pings (of RFC 6455; the core has its own) that may come at once, and the pause that earns another one.
 const PING_BURST: u32 = 20;
 const PING_PERIOD: Duration = Duration::from_millis(500);
 /// How long a closing connection may take to send what was handed over.
-const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
+pub(crate) const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long the peer may take to answer the closing handshake.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 
@@ -123,50 +117,14 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Metered<S> {
     }
 }
 
-/// What one connection has received and the node has not taken.
-#[derive(Debug)]
-pub(crate) struct ReadWindow {
-    used: AtomicUsize,
-    total: Arc<AtomicUsize>,
-    waker: AtomicWaker,
-}
-
-impl ReadWindow {
-    fn new(total: Arc<AtomicUsize>) -> Self {
-        Self { used: AtomicUsize::new(0), total, waker: AtomicWaker::new() }
-    }
-
-    fn is_open(&self) -> bool {
-        let bound = if self.total.load(Ordering::Relaxed) > READ_TOTAL_BYTES { 1 } else { READ_WINDOW_BYTES };
-        self.used.load(Ordering::Acquire) < bound
-    }
-
-    /// Whether another frame may be read; else `cx` is woken when that changes.
-    fn poll_open(&self, cx: &Context<'_>) -> bool {
-        self.is_open() || {
-            self.waker.register(cx.waker());
-            self.is_open()
-        }
-    }
-
-    fn take(&self, weight: usize) {
-        self.used.fetch_add(weight, Ordering::AcqRel);
-        self.total.fetch_add(weight, Ordering::Relaxed);
-    }
-
-    /// The node has taken frames of `weight` bytes.
-    pub(crate) fn release(&self, weight: usize) {
-        self.used.fetch_sub(weight, Ordering::AcqRel);
-        self.total.fetch_sub(weight, Ordering::Relaxed);
-        self.waker.wake();
-    }
-}
-
 /// What the node's task tells a connection.
 #[derive(Debug)]
 pub(crate) enum Order {
     /// Frames to send.
     Send(Vec<Bytes>),
+    /// Give the WebRTC stack a signal of the peer.
+    #[cfg_attr(not(feature = "webrtc"), expect(dead_code, reason = "only data channels read it"))]
+    Signal(Box<Signal>),
     /// Send what was handed over, then close.
     Close(CloseCode),
 }
@@ -197,7 +155,6 @@ pub(crate) struct Connection {
     socket: Socket,
     orders: mpsc::UnboundedReceiver<Order>,
     shared: Shared,
-    window: Arc<ReadWindow>,
     // Towards the peer.
     queue: VecDeque<Bytes>,
     fed_frames: usize,
@@ -207,8 +164,7 @@ pub(crate) struct Connection {
     closing: Option<CloseCode>,
     drain_deadline: Option<Pin<Box<Sleep>>>,
     // From the peer.
-    received: Vec<Bytes>,
-    received_weight: usize,
+    intake: Intake,
     pings: u32,
     ping_credit_at: Instant,
     /// The place at the server, if accepted; given back with the connection.
@@ -223,13 +179,12 @@ impl Connection {
         shared: Shared,
         slot: Option<Slot>,
     ) -> Self {
-        let window = Arc::new(ReadWindow::new(Arc::clone(&shared.unread_bytes)));
+        let intake = Intake::new(link, &shared);
         Self {
             link,
             socket,
             orders,
             shared,
-            window,
             queue: VecDeque::new(),
             fed_frames: 0,
             fed_bytes: 0,
@@ -237,8 +192,7 @@ impl Connection {
             written_bytes: 0,
             closing: None,
             drain_deadline: None,
-            received: Vec::new(),
-            received_weight: 0,
+            intake,
             pings: 0,
             ping_credit_at: Instant::now(),
             _slot: slot,
@@ -248,7 +202,7 @@ impl Connection {
     /// Runs until the connection is closed from either side, and closes the socket.
     pub(crate) async fn run(mut self) {
         let end = std::future::poll_fn(|cx| self.poll_work(cx)).await;
-        self.deliver();
+        self.intake.deliver();
         let code = match end {
             End::Local(code) => Some(code),
             End::Stuck => None,
@@ -309,6 +263,8 @@ impl Connection {
             match self.orders.poll_recv(cx) {
                 Poll::Pending => return,
                 Poll::Ready(Some(Order::Send(frames))) => self.queue.extend(frames),
+                // A WebSocket is not signalled.
+                Poll::Ready(Some(Order::Signal(_))) => {}
                 Poll::Ready(Some(Order::Close(code))) => self.closing = Some(code),
                 // The node's task is gone.
                 Poll::Ready(None) => self.closing = Some(CloseCode::Away),
@@ -343,8 +299,8 @@ impl Connection {
 
     fn poll_receive(&mut self, cx: &mut Context<'_>) -> Poll<End> {
         loop {
-            if !self.window.poll_open(cx) {
-                self.deliver();
+            if !self.intake.poll_open(cx) {
+                self.intake.deliver();
                 return Poll::Pending;
             }
             let message = match Pin::new(&mut self.socket).poll_next(cx) {
@@ -352,7 +308,7 @@ impl Connection {
                 Poll::Ready(Some(Err(error))) => return Poll::Ready(self.failed(&error)),
                 Poll::Ready(None) => return Poll::Ready(End::Remote(Disconnect::Closed, None)),
                 Poll::Pending => {
-                    self.deliver();
+                    self.intake.deliver();
                     return Poll::Pending;
                 }
             };
@@ -382,19 +338,7 @@ impl Connection {
 
     fn take_frame(&mut self, frame: Bytes) {
         self.socket.get_mut().reset();
-        let weight = frame.len().saturating_add(FRAME_OVERHEAD);
-        self.window.take(weight);
-        self.received_weight = self.received_weight.saturating_add(weight);
-        self.received.push(frame);
-    }
-
-    /// Hands what was received to the node.
-    fn deliver(&mut self) {
-        if !self.received.is_empty() {
-            let frames = std::mem::take(&mut self.received);
-            let weight = std::mem::take(&mut self.received_weight);
-            self.tell(Inbox::Frames { link: self.link, frames, weight, window: Arc::clone(&self.window) });
-        }
+        self.intake.take(frame);
     }
 
     /// A token bucket that holds [`PING_BURST`] pings.

@@ -18,12 +18,13 @@ use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use unamed_protocol::{
     Address, BroadcastError, CloseReason, DialError, Disconnect, Event, FindReport, Input, Instant,
     JoinOutcome, LinkId, MessageId, Node, Origin, Output, Recipients, RequestId, RoomError, RoomId, RoomKey,
-    RoomLeftReason, SaveId, Snapshot, Target,
+    RoomLeftReason, SaveId, Signal, Snapshot, Target,
 };
 
-use crate::connection::{self, Connection, Order, ReadWindow, Shared, Socket, WINDOW_BYTES};
+use crate::connection::{self, Connection, Order, Shared, Socket, WINDOW_BYTES};
 use crate::dial::Dialler;
 use crate::events::{NETWORK_EVENTS_MAX, NetworkEvent, ROOM_BYTES_MAX, ROOM_EVENTS_MAX, RoomEvent};
+use crate::intake::ReadWindow;
 use crate::mailbox::{MailReceiver, MailSender, mailbox};
 use crate::network::JoinError;
 use crate::server::{Accepted, Slot};
@@ -50,7 +51,10 @@ pub(crate) enum Inbox {
     /// A connection ended.
     Gone(LinkId, Disconnect),
     /// A dial ended.
-    Dialled(LinkId, Result<Box<Socket>, DialError>),
+    Dialled(LinkId, Result<Carrier, DialError>),
+    /// The WebRTC stack of a link found something.
+    #[cfg_attr(not(feature = "webrtc"), expect(dead_code, reason = "only data channels have it"))]
+    Signal(LinkId, Box<Signal>),
     /// A socket was accepted and upgraded.
     Accepted(Box<Accepted>),
     /// A connection's task ended, and its socket is closed.
@@ -59,6 +63,15 @@ pub(crate) enum Inbox {
     Saved(bool),
     /// The application wants something.
     Command(Command),
+}
+
+/// What a dial gave.
+#[derive(Debug)]
+pub(crate) enum Carrier {
+    Socket(Box<Socket>),
+    /// A data channel, whose task has its orders already.
+    #[cfg_attr(not(feature = "webrtc"), expect(dead_code, reason = "only data channels have it"))]
+    Channel,
 }
 
 /// What the application wants.
@@ -112,6 +125,9 @@ struct Link {
 
 enum LinkState {
     Dialling(AbortHandle),
+    /// A data channel that is not open yet.
+    #[cfg_attr(not(feature = "webrtc"), expect(dead_code, reason = "only data channels have it"))]
+    Signalling(mpsc::UnboundedSender<Order>),
     Open(mpsc::UnboundedSender<Order>),
 }
 
@@ -305,6 +321,9 @@ impl Driver {
                 }
             }
             Inbox::Dialled(link, outcome) => self.dialled(link, outcome, now),
+            Inbox::Signal(link, signal) => {
+                self.node.handle_input(Input::LocalSignal(link, *signal), now);
+            }
             Inbox::Accepted(accepted) => self.accepted(*accepted, now),
             Inbox::Ended => self.connections = self.connections.saturating_sub(1),
             Inbox::Saved(ok) => self.saved(ok, now),
@@ -312,19 +331,20 @@ impl Driver {
         }
     }
 
-    fn dialled(&mut self, link: LinkId, outcome: Result<Box<Socket>, DialError>, now: Instant) {
+    fn dialled(&mut self, link: LinkId, outcome: Result<Carrier, DialError>, now: Instant) {
         // Closed by the node meanwhile: the socket just goes.
-        if self.links.remove(&link).is_none() {
-            return;
-        }
+        let Some(dialled) = self.links.remove(&link) else { return };
         match outcome {
-            Ok(socket) => {
-                self.open(link, *socket, None);
-                self.node.handle_input(Input::Connected(link), now);
-                self.node.handle_input(Input::Writable(link, WINDOW_BYTES), now);
+            Ok(Carrier::Socket(socket)) => self.open(link, *socket, None),
+            Ok(Carrier::Channel) => {
+                if let LinkState::Signalling(orders) = dialled.state {
+                    self.links.insert(link, Link::new(LinkState::Open(orders)));
+                }
             }
-            Err(error) => self.node.handle_input(Input::DialFailed(link, error), now),
+            Err(error) => return self.node.handle_input(Input::DialFailed(link, error), now),
         }
+        self.node.handle_input(Input::Connected(link), now);
+        self.node.handle_input(Input::Writable(link, WINDOW_BYTES), now);
     }
 
     fn accepted(&mut self, accepted: Accepted, now: Instant) {
@@ -356,7 +376,7 @@ impl Driver {
             let _ = inbox.send(Inbox::Ended);
         });
         self.connections = self.connections.saturating_add(1);
-        self.links.insert(link, Link { state: LinkState::Open(orders), batch: Vec::new(), batch_bytes: 0 });
+        self.links.insert(link, Link::new(LinkState::Open(orders)));
     }
 
     fn command(&mut self, command: Command, now: Instant) {
@@ -460,7 +480,7 @@ impl Driver {
         while let Some(output) = self.node.poll_output() {
             match output {
                 Output::Dial(link, target) => self.dial(link, target),
-                Output::RemoteSignal(..) => {}
+                Output::RemoteSignal(link, signal) => self.signal(link, signal),
                 Output::Send(link, frame) => self.send(link, frame),
                 Output::Close(link, reason) => self.close(link, reason),
                 Output::Save(id, snapshot) => self.save(id, snapshot, now),
@@ -475,14 +495,37 @@ impl Driver {
     }
 
     fn dial(&mut self, link: LinkId, target: Target) {
+        #[cfg(feature = "webrtc")]
+        if let Target::WebRtc { offer, ice_servers } = target {
+            return self.dial_channel(link, offer, ice_servers);
+        }
         let dialler = Arc::clone(&self.dialler);
         let inbox = self.shared.inbox.clone();
         let task = tokio::spawn(async move {
-            let outcome = dialler.dial(target).await.map(Box::new);
-            let _ = inbox.send(Inbox::Dialled(link, outcome));
+            let outcome = dialler.dial(target).await;
+            let _ = inbox.send(Inbox::Dialled(link, outcome.map(|socket| Carrier::Socket(Box::new(socket)))));
         });
-        let state = LinkState::Dialling(task.abort_handle());
-        self.links.insert(link, Link { state, batch: Vec::new(), batch_bytes: 0 });
+        self.links.insert(link, Link::new(LinkState::Dialling(task.abort_handle())));
+    }
+
+    #[cfg(feature = "webrtc")]
+    fn dial_channel(&mut self, link: LinkId, offer: bool, ice_servers: Vec<unamed_protocol::IceServer>) {
+        let (sender, orders) = mpsc::unbounded_channel();
+        let (shared, frame_bytes_max) = (self.shared.clone(), self.dialler.frame_bytes_max);
+        let dial = crate::rtc::Dial { link, offer, ice_servers, orders, shared, frame_bytes_max };
+        let inbox = self.shared.inbox.clone();
+        tokio::spawn(async move {
+            dial.run().await;
+            let _ = inbox.send(Inbox::Ended);
+        });
+        self.connections = self.connections.saturating_add(1);
+        self.links.insert(link, Link::new(LinkState::Signalling(sender)));
+    }
+
+    fn signal(&self, link: LinkId, signal: Signal) {
+        if let Some(Link { state: LinkState::Signalling(orders), .. }) = self.links.get(&link) {
+            let _ = orders.send(Order::Signal(Box::new(signal)));
+        }
     }
 
     fn send(&mut self, id: LinkId, frame: Bytes) {
@@ -502,7 +545,7 @@ impl Driver {
         link.hand_over();
         match link.state {
             LinkState::Dialling(task) => task.abort(),
-            LinkState::Open(orders) => {
+            LinkState::Signalling(orders) | LinkState::Open(orders) => {
                 let _ = orders.send(Order::Close(connection::close_code(reason)));
             }
         }
@@ -656,6 +699,10 @@ impl Driver {
 }
 
 impl Link {
+    const fn new(state: LinkState) -> Self {
+        Self { state, batch: Vec::new(), batch_bytes: 0 }
+    }
+
     fn hand_over(&mut self) {
         if !self.batch.is_empty()
             && let LinkState::Open(orders) = &self.state

@@ -1,4 +1,4 @@
-//! unamed on tokio: rooms over WebSockets.
+//! unamed on tokio: rooms over WebSockets and WebRTC.
 //!
 //! [`Network`] runs a node of the network in the background; [`Network::join`] gives a [`Room`] by its name, where
 //! messages go to all members or to some of them. The protocol itself is [`unamed_protocol`]; this crate gives it
@@ -33,23 +33,36 @@
 //! # }
 //! ```
 //!
+//! # Direct links
+//! With the feature `webrtc`, which is on by default, two clients of a room that were linked through a service node link
+//! directly, as soon as they find a way, over a data channel; [`LinkView::carrier`] of [`Network::links`] tells which it
+//! is. On one machine a channel is open about 60 ms after the dial. Nothing is to be configured for that: a service node
+//! answers STUN itself ([`Stun`]) and tells its clients so. [`NetworkBuilder::ice_server`] adds servers, TURN among them,
+//! [`NetworkBuilder::webrtc`] turns it off. A member that is linked directly learns the addresses of this machine's
+//! routes to the Internet, and where there is no route, its loopback address.
+//!
 //! # Memory
 //! Everything that a peer can fill is bounded. Per connection: 256 KiB towards it, 64 KiB from it, an 8 KiB read buffer
 //! and about 50 KiB of write buffer where it is in use; once 64 MiB were received faster than the node takes them, 16 KiB
-//! from each. Per room: 16,384 events and 64 MiB of messages that the application has not read.
+//! from each. Per data channel: 512 KiB each way, and 64 KiB more towards the node. Per room: 16,384 events and 64 MiB of messages that the application has not read.
 
 mod builder;
 mod connection;
 mod dial;
 mod driver;
 mod events;
+mod intake;
 mod key_file;
 mod mailbox;
 mod metrics;
 mod network;
 mod room;
+mod route;
+#[cfg(feature = "webrtc")]
+mod rtc;
 mod server;
 mod state;
+mod stun;
 mod upgrade;
 
 pub use builder::{NetworkBuilder, StartError};
@@ -60,8 +73,10 @@ pub use key_file::{
 pub use network::{FindError, JoinError, JoinOptions, Network, NetworkEvents};
 pub use room::{Room, RoomEvents, RoomSender, SendError};
 pub use server::ServerLimits;
+pub use stun::Stun;
+pub use unamed_protocol::signal::IceServerError;
 pub use unamed_protocol::{
-    Address, AddressClass, AddressError, Carrier, CloseReason, Config, FindReport, Hop, Identity,
+    Address, AddressClass, AddressError, Carrier, CloseReason, Config, FindReport, Hop, IceServer, Identity,
     JoinOutcome, KeyFileError, LinkReason, LinkReasons, LinkView, MemberLeftReason, Message, MessageId,
     NetworkId, NetworkIdError, NodeKind, PeerId, PeerIdError, RoomError, RoomId, RoomKey, RoomNameError,
     RoomView, RoutingView,

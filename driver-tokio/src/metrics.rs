@@ -54,6 +54,12 @@ counters! {
     save_failed = "driver_save_failures",
     /// Dials to names that resolved into another class of network than they promise.
     dial_forbidden = "driver_dials_forbidden",
+    /// STUN requests answered.
+    stun_answered = "driver_stun_answered",
+    /// STUN requests above the rate of their source.
+    stun_rate = "driver_stun_refused_rate",
+    /// Datagrams that are no STUN request to be answered.
+    stun_ignored = "driver_stun_ignored",
 }
 
 /// One counter.

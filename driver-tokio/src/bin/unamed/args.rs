@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use clap::builder::FalseyValueParser;
 use clap::{Parser, Subcommand};
-use unamed_tokio::{Address, NetworkId, PeerId, RoomKey};
+use unamed_tokio::{Address, IceServer, NetworkId, PeerId, RoomKey, Stun};
 
 /// A peer-to-peer network of named rooms.
 #[derive(Debug, Parser)]
@@ -53,6 +53,31 @@ pub(crate) struct NodeArgs {
     /// The network to belong to; different networks never mix
     #[arg(long, env = "UNAMED_NETWORK", value_name = "ID", default_value = "unamed")]
     pub(crate) network: NetworkId,
+
+    /// A STUN or TURN server: stun:HOST:PORT, or turn:HOST:PORT,USER,SECRET, by default with port 3478. A service node
+    /// hands it to its clients; may be repeated, up to 8
+    #[arg(
+        long,
+        env = "UNAMED_ICE_SERVER",
+        value_name = "URL",
+        value_delimiter = ';',
+        value_parser = ice_server,
+        hide_env_values = true
+    )]
+    pub(crate) ice_server: Vec<IceServer>,
+}
+
+/// What every client takes.
+#[derive(Debug, clap::Args)]
+pub(crate) struct ClientArgs {
+    /// Also use ICE servers of third parties, and TURN, that service nodes hand out; a third party then learns this node's
+    /// address, or carries its traffic
+    #[arg(long, env = "UNAMED_ICE_THIRD_PARTIES", value_parser = FalseyValueParser::new())]
+    pub(crate) ice_third_parties: bool,
+
+    /// Do not link directly to other clients; they are reached through service nodes
+    #[arg(long, env = "UNAMED_NO_WEBRTC", value_parser = FalseyValueParser::new())]
+    pub(crate) no_webrtc: bool,
 }
 
 #[derive(Debug, clap::Args)]
@@ -79,6 +104,11 @@ pub(crate) struct ServeArgs {
     #[arg(long, env = "UNAMED_I_KNOW", value_parser = FalseyValueParser::new())]
     pub(crate) i_know: bool,
 
+    /// Where to answer STUN, by which clients learn their public address: on (the port number of each listener, UDP), off,
+    /// or a port
+    #[arg(long, env = "UNAMED_STUN", value_name = "on|off|PORT", default_value = "on", value_parser = stun)]
+    pub(crate) stun: Stun,
+
     #[command(flatten)]
     pub(crate) node: NodeArgs,
 }
@@ -104,6 +134,9 @@ pub(crate) struct RoomArgs {
     /// A file whose content, less its last newline, keeps out who knows the name alone
     #[arg(long, env = "UNAMED_PASSPHRASE_FILE", value_name = "FILE")]
     pub(crate) passphrase_file: Option<PathBuf>,
+
+    #[command(flatten)]
+    pub(crate) client: ClientArgs,
 
     #[command(flatten)]
     pub(crate) node: NodeArgs,
@@ -134,6 +167,28 @@ pub(crate) struct FindArgs {
 /// The name as given, once it is known to be one.
 fn room_name(name: &str) -> Result<String, unamed_tokio::RoomNameError> {
     RoomKey::normal_name(name).map(|_| name.to_owned())
+}
+
+/// `URL`, or for TURN `URL,USER,SECRET`; the secret may have commas.
+fn ice_server(text: &str) -> Result<IceServer, String> {
+    let (url, credential) = match text.split_once(',') {
+        None => (text, None),
+        Some((url, credential)) => {
+            (url, Some(credential.split_once(',').ok_or("USER,SECRET follow a TURN URL")?))
+        }
+    };
+    IceServer::new(url, credential).map_err(|error| error.to_string())
+}
+
+fn stun(text: &str) -> Result<Stun, String> {
+    match text {
+        "on" => Ok(Stun::On),
+        "off" => Ok(Stun::Off),
+        port => match port.parse() {
+            Ok(port @ 1..) => Ok(Stun::Port(port)),
+            Ok(0) | Err(_) => Err("on, off, or a port from 1 to 65535".to_owned()),
+        },
+    }
 }
 
 #[cfg(test)]
@@ -185,6 +240,20 @@ mod tests {
     }
 
     #[test]
+    fn ice_servers_and_stun_are_read() {
+        let args =
+            parse("serve --ice-server stun:a.example --ice-server turn:b.example:5349,me,a,b --stun 3478");
+        let Command::Serve(serve) = args.unwrap().command else { panic!("another command") };
+        let turn = IceServer::new("turn:b.example:5349", Some(("me", "a,b"))).unwrap();
+        assert_eq!(serve.node.ice_server, [IceServer::new("stun:a.example", None).unwrap(), turn]);
+        assert_eq!(serve.stun, Stun::Port(3478));
+        let Command::Room(room) = parse("room abc --ice-third-parties --no-webrtc").unwrap().command else {
+            panic!("another command")
+        };
+        assert!(room.client.ice_third_parties && room.client.no_webrtc);
+    }
+
+    #[test]
     fn bad_values_name_their_flag_and_what_is_wrong() {
         let cases = [
             ("room ab", "NAME", ErrorKind::ValueValidation),
@@ -198,6 +267,13 @@ mod tests {
             ("serve --listen localhost", "--listen", ErrorKind::ValueValidation),
             ("serve --listen 127.0.0.1:99999", "--listen", ErrorKind::ValueValidation),
             ("serve --address /ip4/1.2.3.4/tcp/0/ws", "--address", ErrorKind::ValueValidation),
+            ("serve --stun 0", "--stun", ErrorKind::ValueValidation),
+            ("serve --stun yes", "--stun", ErrorKind::ValueValidation),
+            ("serve --ice-server http://a.example", "--ice-server", ErrorKind::ValueValidation),
+            ("room abc --ice-server turn:a.example", "--ice-server", ErrorKind::ValueValidation),
+            ("room abc --ice-server turn:a.example,user", "--ice-server", ErrorKind::ValueValidation),
+            ("room abc --ice-server stun:a.example,user,secret", "--ice-server", ErrorKind::ValueValidation),
+            ("serve --no-webrtc", "--no-webrtc", ErrorKind::UnknownArgument),
             ("serve --speed 9", "--speed", ErrorKind::UnknownArgument),
             ("find", "NAME", ErrorKind::MissingRequiredArgument),
         ];

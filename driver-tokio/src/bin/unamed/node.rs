@@ -9,7 +9,7 @@ use unamed_tokio::{
     read_or_create_identity,
 };
 
-use crate::args::NodeArgs;
+use crate::args::{ClientArgs, NodeArgs};
 use crate::output::describe;
 use crate::{Failure, say};
 
@@ -35,7 +35,16 @@ pub(crate) fn builder(args: &NodeArgs) -> Result<NetworkBuilder, Failure> {
     for address in &args.bootstrap {
         builder = builder.bootstrap(address.clone());
     }
+    for server in &args.ice_server {
+        builder = builder.ice_server(server.clone());
+    }
     Ok(builder)
+}
+
+/// A builder with what clients take besides.
+pub(crate) fn client(node: &NodeArgs, client: &ClientArgs) -> Result<NetworkBuilder, Failure> {
+    let builder = builder(node)?.ice_third_parties(client.ice_third_parties);
+    Ok(if client.no_webrtc { builder.webrtc(false) } else { builder })
 }
 
 /// Starts a node, and says which flag is at fault if it does not.
@@ -47,6 +56,8 @@ pub(crate) async fn start(builder: NetworkBuilder) -> Result<Network, Failure> {
                 Failure::file(format!("--state: {message}"))
             }
             StartError::Listen { .. } => Failure::other(format!("--listen: {message}")),
+            StartError::Stun { .. } => Failure::other(format!("--stun: {message}")),
+            StartError::TooManyIceServers => Failure::usage(format!("--ice-server: {message}")),
             StartError::TooManyAddresses
             | StartError::AddressWithoutListener(_)
             | StartError::ForeignAddress(_) => Failure::usage(format!("--address: {message}")),

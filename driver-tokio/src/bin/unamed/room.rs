@@ -27,7 +27,7 @@ pub(crate) async fn run(args: RoomArgs, json: bool) -> Result<(), Failure> {
     let options = node::join_options(args.passphrase_file.as_deref())?;
     let mut signals = Signals::new()?;
     let lines = input::lines();
-    let network = node::start(node::builder(&args.node)?).await?;
+    let network = node::start(node::client(&args.node, &args.client)?).await?;
     let outcome = tokio::select! {
         outcome = talk(&network, &args, options, lines, Output { json }) => outcome,
         () = signals.next() => Ok(()),

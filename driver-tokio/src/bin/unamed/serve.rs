@@ -20,7 +20,7 @@ pub(crate) async fn run(args: ServeArgs, json: bool) -> Result<(), Failure> {
         )));
     }
     let mut signals = Signals::new()?;
-    let mut builder = node::builder(&args.node)?;
+    let mut builder = node::builder(&args.node)?.stun(args.stun);
     for address in &args.listen {
         builder = builder.listen(*address);
     }
