@@ -236,6 +236,7 @@ impl NetworkBuilder {
         let addresses = announced(self.addresses, &listening, peer_id)?;
         hand_out(&mut config.webrtc.ice_servers, &stun_sockets, &addresses)?;
         let frame_bytes_max = config.link.frame_bytes_max;
+        let ice_configured = config.webrtc.ice_servers.clone();
         let network = config.network.clone();
         debug_assert_eq!(config.kind == NodeKind::Service, !listening.is_empty());
 
@@ -277,7 +278,8 @@ impl NetworkBuilder {
         let stun = |socket| tokio::spawn(StunServer::new(socket, Arc::clone(&counters)).run()).abort_handle();
         listeners.extend(stun_sockets.into_iter().map(stun));
         let configured = self.bootstrap.into_iter().map(|address| (address.host, address.port)).collect();
-        let dialler = Dialler { configured, frame_bytes_max, counters: Arc::clone(&counters) };
+        let dialler =
+            Dialler { configured, ice_configured, frame_bytes_max, counters: Arc::clone(&counters) };
         let (subscriber, events) = network_mailbox();
         let driver = Driver::new(Parts {
             node,

@@ -10,7 +10,7 @@ use tokio::net::{TcpStream, lookup_host};
 use tokio::time::timeout;
 use tokio_tungstenite::client_async_with_config;
 use tokio_tungstenite::tungstenite::Error;
-use unamed_protocol::{Address, AddressClass, DialError, Host, Target};
+use unamed_protocol::{Address, AddressClass, DialError, Host, IceServer, Target};
 
 use crate::connection::{Metered, Socket, websocket_config};
 use crate::metrics::Counters;
@@ -25,6 +25,9 @@ const RESOLVED_MAX: usize = 4;
 pub(crate) struct Dialler {
     /// Addresses that the operator named: wherever they resolve to is meant.
     pub(crate) configured: BTreeSet<(Host, u16)>,
+    /// ICE servers that the operator named.
+    #[cfg_attr(not(feature = "webrtc"), expect(dead_code, reason = "only data channels have ICE"))]
+    pub(crate) ice_configured: Vec<IceServer>,
     /// See [`websocket_config`].
     pub(crate) frame_bytes_max: usize,
     pub(crate) counters: Arc<Counters>,
@@ -39,6 +42,19 @@ impl Dialler {
             return Err(DialError::Unsupported);
         }
         timeout(DIAL_TIMEOUT, self.open(&address)).await.unwrap_or(Err(DialError::Timeout))
+    }
+
+    /// Whether packets may go to an ICE server at this address: one that the operator named, or one that is no nearer than
+    /// some address that the operator named.
+    #[cfg(feature = "webrtc")]
+    pub(crate) fn allows_ice(&self, server: &IceServer, ip: IpAddr) -> bool {
+        let class = AddressClass::of_ip(ip);
+        let named = |(host, port): &(Host, u16)| {
+            Address { host: host.clone(), port: *port, secure: false, peer: None }.class()
+        };
+        class == AddressClass::Public
+            || self.ice_configured.contains(server)
+            || self.configured.iter().any(|configured| named(configured) <= class)
     }
 
     async fn open(&self, address: &Address) -> Result<Socket, DialError> {
@@ -119,7 +135,12 @@ mod tests {
     use super::*;
 
     fn dialler() -> Dialler {
-        Dialler { configured: BTreeSet::new(), frame_bytes_max: 16 * 1024, counters: Arc::default() }
+        Dialler {
+            configured: BTreeSet::new(),
+            ice_configured: Vec::new(),
+            frame_bytes_max: 16 * 1024,
+            counters: Arc::default(),
+        }
     }
 
     fn target(text: &str) -> Target {

@@ -511,8 +511,8 @@ impl Driver {
     #[cfg(feature = "webrtc")]
     fn dial_channel(&mut self, link: LinkId, offer: bool, ice_servers: Vec<unamed_protocol::IceServer>) {
         let (sender, orders) = mpsc::unbounded_channel();
-        let (shared, frame_bytes_max) = (self.shared.clone(), self.dialler.frame_bytes_max);
-        let dial = crate::rtc::Dial { link, offer, ice_servers, orders, shared, frame_bytes_max };
+        let (shared, dialler) = (self.shared.clone(), Arc::clone(&self.dialler));
+        let dial = crate::rtc::Dial { link, offer, ice_servers, orders, shared, dialler };
         let inbox = self.shared.inbox.clone();
         tokio::spawn(async move {
             dial.run().await;

@@ -133,7 +133,7 @@ impl<'a> Channel<'a> {
             counters.text_frame.add();
             return Some(End::Remote(Disconnect::Violation));
         }
-        if message.data.len() > self.dial.frame_bytes_max {
+        if message.data.len() > self.dial.dialler.frame_bytes_max {
             counters.too_large.add();
             return Some(End::Remote(Disconnect::Violation));
         }

@@ -14,12 +14,14 @@
 
 mod channel;
 mod runtime;
+mod servers;
 mod signalling;
 mod stack;
 #[cfg(test)]
 mod tests;
 
 use std::pin::Pin;
+use std::sync::Arc;
 
 use tokio::sync::mpsc;
 use tokio::time::Sleep;
@@ -27,6 +29,7 @@ use unamed_protocol::{DialError, Disconnect, IceServer, LinkId};
 use webrtc::data_channel::RTCDataChannelMessage;
 
 use crate::connection::{Order, Shared};
+use crate::dial::Dialler;
 use crate::driver::{Carrier, Inbox};
 use crate::rtc::channel::Channel;
 use crate::rtc::signalling::Signalling;
@@ -40,8 +43,7 @@ pub(crate) struct Dial {
     pub(crate) ice_servers: Vec<IceServer>,
     pub(crate) orders: mpsc::UnboundedReceiver<Order>,
     pub(crate) shared: Shared,
-    /// Larger messages are a violation.
-    pub(crate) frame_bytes_max: usize,
+    pub(crate) dialler: Arc<Dialler>,
 }
 
 /// How signalling ended.
@@ -67,7 +69,8 @@ enum End {
 impl Dial {
     /// Runs until the channel is closed from either side, or the dial has failed or was given up.
     pub(crate) async fn run(mut self) {
-        let mut stack = match Stack::start(&self.ice_servers).await {
+        let servers = servers::usable(&self.ice_servers, &self.dialler).await;
+        let mut stack = match Stack::start(&servers).await {
             Ok(stack) => stack,
             Err(error) => {
                 tracing::debug!(link = ?self.link, %error, "no peer connection");

@@ -22,8 +22,8 @@ pub(super) struct Signalling<'a> {
     dial: &'a mut Dial,
     stack: &'a mut Stack,
     remote: Remote,
-    /// Candidates that may still be told.
-    untold: usize,
+    /// Candidates told so far.
+    told: Vec<Candidate>,
     /// Until when the channel must be open, once there is a way to the peer.
     handshake: Option<Pin<Box<Sleep>>>,
 }
@@ -42,7 +42,7 @@ struct Hopeless;
 
 impl<'a> Signalling<'a> {
     pub(super) fn new(dial: &'a mut Dial, stack: &'a mut Stack) -> Self {
-        Self { dial, stack, remote: Remote::default(), untold: CANDIDATES_MAX, handshake: None }
+        Self { dial, stack, remote: Remote::default(), told: Vec::new(), handshake: None }
     }
 
     pub(super) async fn run(mut self) -> Signalled {
@@ -137,14 +137,16 @@ impl<'a> Signalling<'a> {
     ) -> Result<(), Hopeless> {
         let sdp = sdp.map_err(|error| hopeless(&error))?;
         let description = Description::from_sdp(&sdp).map_err(|error| hopeless(&error))?;
-        self.untold = self.untold.saturating_sub(description.candidates.len());
+        self.told.extend(description.candidates.iter().cloned());
         self.tell(signal(description));
         Ok(())
     }
 
+    /// Tells a candidate, unless it is at a place told already: without address translation, STUN finds the host's own.
     fn tell_candidate(&mut self, candidate: Candidate) {
-        if self.untold > 0 {
-            self.untold = self.untold.saturating_sub(1);
+        let same = |told: &Candidate| told.host == candidate.host && told.port == candidate.port;
+        if self.told.len() < CANDIDATES_MAX && !self.told.iter().any(same) {
+            self.told.push(candidate.clone());
             self.tell(Signal::Candidate(candidate));
         }
     }

@@ -1,5 +1,6 @@
 //! Two data channels that meet over real sockets, their signals carried by hand.
 
+use std::collections::BTreeSet;
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,6 +16,7 @@ use super::signalling::Signalling;
 use super::stack::Stack;
 use super::{Dial, Signalled};
 use crate::connection::{GRANT_BYTES, Order, Shared, WINDOW_BYTES};
+use crate::dial::Dialler;
 use crate::driver::{Carrier, Inbox};
 
 const FRAME_BYTES_MAX: usize = 16 * 1024;
@@ -44,7 +46,12 @@ impl End {
             ice_servers: Vec::new(),
             orders: receiver,
             shared,
-            frame_bytes_max: FRAME_BYTES_MAX,
+            dialler: Arc::new(Dialler {
+                configured: BTreeSet::new(),
+                ice_configured: Vec::new(),
+                frame_bytes_max: FRAME_BYTES_MAX,
+                counters: Arc::default(),
+            }),
         };
         (Self { orders, inbox, open: false, early: Vec::new() }, dial)
     }
