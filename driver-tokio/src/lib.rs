@@ -44,7 +44,7 @@
 //! # Memory
 //! Everything that a peer can fill is bounded. Per connection: 256 KiB towards it, 64 KiB from it, an 8 KiB read buffer
 //! and about 50 KiB of write buffer where it is in use; once 64 MiB were received faster than the node takes them, 16 KiB
-//! from each. Per data channel: 512 KiB each way, and 64 KiB more towards the node. Per room: 16,384 events and 64 MiB of messages that the application has not read.
+//! from each. Per data channel: 384 KiB towards it, 576 KiB from it. Per room: 16,384 events and 64 MiB of messages that the application has not read.
 
 mod builder;
 mod connection;

@@ -10,8 +10,8 @@ use unamed_protocol::Disconnect;
 use webrtc::data_channel::{DataChannelEvent, RTCDataChannelMessage};
 
 use super::stack::{Stack, StackEvent};
-use super::{Dial, End, expire};
-use crate::connection::{DRAIN_TIMEOUT, GRANT_BYTES, Order, WINDOW_BYTES};
+use super::{Dial, End, STACK_BYTES_MAX, expire};
+use crate::connection::{DRAIN_TIMEOUT, GRANT_BYTES, Order};
 use crate::driver::Inbox;
 use crate::intake::Intake;
 
@@ -91,7 +91,7 @@ impl<'a> Channel<'a> {
     /// Gives the stack frames up to the mark, and the node as much credit again.
     async fn send(&mut self) -> Option<End> {
         let channel = &self.stack.channel;
-        let mut room = WINDOW_BYTES.saturating_sub(channel.outstanding_bytes().await.unwrap_or(0));
+        let mut room = STACK_BYTES_MAX.saturating_sub(channel.outstanding_bytes().await.unwrap_or(0));
         while room > 0 {
             let Some(frame) = self.queue.pop_front() else { break };
             room = room.saturating_sub(frame.len());

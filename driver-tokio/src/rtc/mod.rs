@@ -6,10 +6,10 @@
 //! crate wrote from typed fields ([`Description::to_sdp`](unamed_protocol::signal::Description::to_sdp)).
 //!
 //! - **Credit.** 256 KiB are granted as the channel opens, and again what the stack has taken. It takes frames while less
-//!   than 256 KiB wait for the peer's acknowledgement, which is the channel's buffered-amount mark.
+//!   than 128 KiB wait for the peer's acknowledgement, which is the channel's buffered-amount mark.
 //! - **Addresses.** Candidates are those of the routes to the Internet, one of each family, as a browser without the
 //!   user's consent has it (RFC 8828, mode 2); without a route, loopback. The peer's mDNS names are resolved.
-//! - **Pace.** Checks go out every 25 ms, not every 200, and a pair that the peer's check found (`prflx`) is taken at
+//! - **Pace.** Checks go out every 50 ms, not every 200, and a pair that the peer's check found (`prflx`) is taken at
 //!   once: the wait that ICE stacks have there is for media, which would move to a better pair under way.
 
 mod channel;
@@ -28,12 +28,16 @@ use tokio::time::Sleep;
 use unamed_protocol::{DialError, Disconnect, IceServer, LinkId};
 use webrtc::data_channel::RTCDataChannelMessage;
 
-use crate::connection::{Order, Shared};
+use crate::connection::{Order, Shared, WINDOW_BYTES};
 use crate::dial::Dialler;
 use crate::driver::{Carrier, Inbox};
 use crate::rtc::channel::Channel;
 use crate::rtc::signalling::Signalling;
 use crate::rtc::stack::Stack;
+
+/// Bytes that the stack holds before the peer has acknowledged them: 10 Mbit/s at 100 ms. It sends them at once where SCTP's
+/// window allows, so more would overflow the peer's socket on a fast path.
+const STACK_BYTES_MAX: usize = WINDOW_BYTES / 2;
 
 /// A link that is to become a data channel.
 pub(crate) struct Dial {

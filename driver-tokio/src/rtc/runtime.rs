@@ -13,10 +13,15 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use socket2::SockRef;
 use webrtc::runtime::{
     AsyncInterval, AsyncTcpListener, AsyncTcpStream, AsyncUdpSocket, JoinHandle, RecvMeta, Runtime,
     TokioRuntime, Transmit,
 };
+
+/// Receive buffer of a socket, of which the system may grant less: a burst of [`STACK_BYTES_MAX`](super::STACK_BYTES_MAX)
+/// in small packets, which count double there. What does not fit is lost, and SCTP slows down to a tenth.
+const KERNEL_BYTES: usize = 512 * 1024;
 
 type Boxed<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
@@ -40,6 +45,9 @@ impl Runtime for Stepwise {
     }
 
     fn wrap_udp_socket(&self, socket: UdpSocket) -> io::Result<Arc<dyn AsyncUdpSocket>> {
+        if let Err(error) = SockRef::from(&socket).set_recv_buffer_size(KERNEL_BYTES) {
+            tracing::debug!(%error, "the receive buffer of a socket");
+        }
         let socket = TokioRuntime.wrap_udp_socket(socket)?;
         Ok(Arc::new(StepwiseSocket { socket, open: self.opener(), taken: AtomicBool::new(false) }))
     }

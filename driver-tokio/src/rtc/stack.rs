@@ -19,8 +19,8 @@ use webrtc::peer_connection::{
     SettingEngineBuilder,
 };
 
+use super::STACK_BYTES_MAX;
 use super::runtime::Stepwise;
-use crate::connection::WINDOW_BYTES;
 use crate::route;
 
 /// The channel's name. Both ends make it, so it does not travel.
@@ -164,7 +164,7 @@ async fn connect(
         .with_setting_engine(settings(mdns, loopback))
         .with_handler(Arc::new(Handler { events: events.clone() }))
         .with_udp_addrs(addresses.to_vec())
-        .with_data_channel_send_buffer_limit(WINDOW_BYTES)
+        .with_data_channel_send_buffer_limit(STACK_BYTES_MAX)
         .build()
         .await?;
     Ok((Arc::new(connection), open))
