@@ -1,4 +1,4 @@
-//! Developer commands: `cargo xtask test | demo | bench | fuzz`.
+//! Developer commands: `cargo xtask test | demo | web | bench | fuzz`.
 
 use std::process::ExitCode;
 
@@ -12,6 +12,7 @@ mod run;
 mod smoke;
 mod steps;
 mod tools;
+mod web;
 
 #[derive(Parser)]
 #[command(name = "cargo xtask", bin_name = "cargo xtask", about = "Developer commands of unamed")]
@@ -34,6 +35,8 @@ enum Command {
         #[arg(long)]
         once: bool,
     },
+    /// Build the npm package and the demo page.
+    Web,
     /// Run all benchmarks.
     Bench {
         /// Only benchmarks whose name contains this.
@@ -52,6 +55,7 @@ fn main() -> ExitCode {
     let good = match Args::parse().command {
         Command::Test { quick } => steps::test(&root, quick),
         Command::Demo { once } => demo::demo(&root, once),
+        Command::Web => web::web(&root),
         Command::Bench { filter } => bench::bench(&root, filter.as_deref()),
         Command::Fuzz { seconds } => fuzz::fuzz(&root, seconds),
     };
