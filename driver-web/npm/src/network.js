@@ -58,7 +58,6 @@ export class Network {
   #state = 'connecting'
   #warnings
   #unheard = []
-  #primary
   #engine
   #makeEngine
   #kept
@@ -255,7 +254,7 @@ export class Network {
 
   /** @internal */
   isPrimary(room) {
-    return this.#primary === room.id
+    return !this.#closing && this.#engine.rooms().some((view) => view.room === room.id && view.primary)
   }
 
   /** @internal */
@@ -301,7 +300,6 @@ export class Network {
       case 'online':
         return this.#setState(event.online ? 'connected' : 'offline')
       case 'primary':
-        this.#primary = event.room
         return this.#events.emit('primary', { room: this.#rooms.get(event.room) ?? null })
       case 'link-opened':
       case 'link-closed':

@@ -32,7 +32,7 @@ const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// The page's own scripts, the module, its worker, and links to any service node.
 const POLICY: &str = "default-src 'self'; script-src 'self' 'wasm-unsafe-eval'; worker-src 'self' blob:; \
-                      connect-src 'self' ws: wss:; img-src 'self' data:; frame-ancestors 'none'";
+                      connect-src 'self' ws: wss:; img-src 'self' data: blob:; frame-ancestors 'none'";
 
 /// Where the page comes from.
 #[derive(Clone, Debug)]
