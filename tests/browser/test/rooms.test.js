@@ -100,7 +100,7 @@ test('what is said to one reaches that one alone', async (t) => {
   assert.deepEqual((await ben.log(ROOM)).messages.map((m) => m.text).sort(), ['for ben', '{"for":"all"}'])
   assert.deepEqual((await cara.log(ROOM)).messages.map((m) => m.text), ['{"for":"all"}'])
   const codes = await anna.page.evaluate(async ([room, other]) => {
-    const code = (promise) => promise.then(() => 'sent', (error) => error.code ?? error.name)
+    const code = (promise) => promise.then(() => 'sent', (error) => (error instanceof DOMException ? error.name : (error.code ?? error.name)))
     const { room: joined } = rooms[room]
     return Promise.all([
       code(joined.broadcast('x', { to: [] })),
