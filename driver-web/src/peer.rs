@@ -175,6 +175,7 @@ impl Drop for Peer {
         let (connection, channel) = (&self.work.connection, &self.work.channel);
         connection.set_onicecandidate(None);
         connection.set_onconnectionstatechange(None);
+        connection.set_ondatachannel(None);
         channel.set_onopen(None);
         channel.set_onmessage(None);
         channel.set_onclose(None);
@@ -198,12 +199,15 @@ impl Handlers {
         let broke = on(|work| work.gone(Disconnect::Reset));
         let low = on(|work| work.tell(Happening::Wake));
         let state = on(Work::state_changed);
+        // The one channel there is needs no announcement, so whoever announces one breaks the protocol.
+        let further = on(|work| work.gone(Disconnect::Violation));
         let (connection, channel) = (&work.connection, &work.channel);
         channel.set_onopen(Some(function(&opened)));
         channel.set_onclose(Some(function(&closed)));
         channel.set_onerror(Some(function(&broke)));
         channel.set_onbufferedamountlow(Some(function(&low)));
         connection.set_onconnectionstatechange(Some(function(&state)));
+        connection.set_ondatachannel(Some(function(&further)));
 
         let weak = Rc::downgrade(work);
         let message = Closure::new(move |event: MessageEvent| {
@@ -219,7 +223,11 @@ impl Handlers {
             }
         });
         connection.set_onicecandidate(Some(function(&candidate)));
-        Self { _event: vec![opened, closed, broke, low, state], _message: message, _candidate: candidate }
+        Self {
+            _event: vec![opened, closed, broke, low, state, further],
+            _message: message,
+            _candidate: candidate,
+        }
     }
 }
 

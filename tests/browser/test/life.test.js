@@ -124,3 +124,56 @@ test('a node that sleeps wakes up linked, and is still in its room', async (t) =
   assert.deepEqual((await anna.log(ROOM)).leaves, [])
   stage.quiet()
 })
+
+test('a page that comes back out of the cache is the same node, in the same rooms', async (t) => {
+  const { stage, anna, ben } = await pair(t)
+  // What the browser does, without leaving the page: one with connections is seldom kept.
+  await ben.page.evaluate(() => dispatchEvent(new PageTransitionEvent('pagehide', { persisted: true })))
+  await anna.until('the leave', (room) => rooms[room].log.leaves.length === 1, ROOM)
+  assert.deepEqual(await ben.members(ROOM), [])
+  await ben.page.evaluate(() => dispatchEvent(new PageTransitionEvent('pageshow', { persisted: true })))
+  await stage.together(ROOM)
+  await anna.say(ROOM, 'welcome back')
+  await ben.untilHeard(ROOM, anna.peerId, 'welcome back')
+  assert.deepEqual(await ben.page.evaluate(() => log.states), ['connecting', 'connected', 'offline', 'connecting', 'connected'])
+  stage.quiet()
+})
+
+test('keys are derived beside the page, and hidden pages get a beat', async (t) => {
+  const stage = await Stage.open(t, { services: 1 })
+  const tab = await stage.tab()
+  assert.deepEqual(tab.page.workers().map((worker) => worker.url()), [])
+  await tab.join(ROOM)
+  const urls = tab.page.workers().map((worker) => worker.url())
+  assert.deepEqual(urls, [`${stage.web}unamed/src/worker.js`])
+  const beat = tab.page.waitForEvent('worker')
+  await tab.page.evaluate(() => {
+    Object.defineProperty(document, 'hidden', { configurable: true, get: () => true })
+    document.dispatchEvent(new Event('visibilitychange'))
+  })
+  assert.match((await beat).url(), /^blob:/)
+  const ended = (await beat).waitForEvent('close')
+  await tab.page.evaluate(() => {
+    delete document.hidden
+    document.dispatchEvent(new Event('visibilitychange'))
+  })
+  await ended
+  stage.quiet()
+})
+
+test('a node that is closed says goodbye and is of no more use', async (t) => {
+  const { stage, anna, ben } = await pair(t)
+  const said = await ben.page.evaluate(async (room) => {
+    const joined = rooms[room].room
+    let reason
+    joined.on('closed', (event) => (reason = event.reason))
+    await net.close()
+    await net.close()
+    const code = (promise) => promise.then(() => 'done', (error) => error.code)
+    return [net.state, reason, net.links(), joined.members, await code(net.join('x y z')), await code(joined.broadcast('x')), await code(joined.leave())]
+  }, ROOM)
+  assert.deepEqual(said, ['closed', 'closed', [], [], 'closed', 'not-joined', 'done'])
+  await anna.until('the leave', (room) => rooms[room].log.leaves.length === 1, ROOM)
+  assert.equal((await anna.log(ROOM)).leaves[0].reason, 'left')
+  stage.quiet()
+})
