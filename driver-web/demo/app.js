@@ -420,6 +420,9 @@ $('join').onsubmit = failing(() => {
   $('room-name').value = ''
   return enter(name, $('passphrase').value)
 })
+for (const button of document.querySelectorAll('[data-join]')) {
+  button.onclick = failing(() => enter(button.dataset.join))
+}
 $('share').onclick = () => {
   const url = new URL(location.href)
   url.searchParams.set('room', current.room.name)

@@ -37,7 +37,11 @@ enum Command {
         once: bool,
     },
     /// Build the npm package and the demo page.
-    Web,
+    Web {
+        /// Build the standard library for browsers from Debian's sources, even where rustup has it.
+        #[arg(long)]
+        build_std: bool,
+    },
     /// Run all benchmarks.
     Bench {
         /// Only benchmarks whose name contains this.
@@ -56,7 +60,7 @@ fn main() -> ExitCode {
     let good = match Args::parse().command {
         Command::Test { quick } => steps::test(&root, quick),
         Command::Demo { once } => demo::demo(&root, once),
-        Command::Web => web::web(&root),
+        Command::Web { build_std } => web::web(&root, build_std),
         Command::Bench { filter } => bench::bench(&root, filter.as_deref()),
         Command::Fuzz { seconds } => fuzz::fuzz(&root, seconds),
     };

@@ -25,9 +25,9 @@ const FEATURES: [&str; 7] = [
     "sign-ext",
 ];
 
-/// Builds package and page; whether it went well.
-pub(crate) fn web(root: &Path) -> bool {
-    match build(root) {
+/// Builds package and page; whether it went well. `build_std` builds the standard library even where rustup has it.
+pub(crate) fn web(root: &Path, build_std: bool) -> bool {
+    match build_with(root, build_std) {
         Ok(()) => true,
         Err(why) => {
             eprintln!("web: {why}");
@@ -41,7 +41,11 @@ pub(crate) fn web(root: &Path) -> bool {
 /// # Errors
 /// What went wrong, as one line.
 pub(crate) fn build(root: &Path) -> Result<(), String> {
-    let module = compile(root)?;
+    build_with(root, false)
+}
+
+fn build_with(root: &Path, build_std: bool) -> Result<(), String> {
+    let module = compile(root, build_std)?;
     let tool = tool(root)?;
     let package = root.join("driver-web/npm/wasm");
     fs::create_dir_all(&package).map_err(|error| format!("{}: {error}", package.display()))?;
@@ -56,14 +60,9 @@ pub(crate) fn build(root: &Path) -> Result<(), String> {
 }
 
 /// The module as rustc makes it.
-fn compile(root: &Path) -> Result<PathBuf, String> {
+fn compile(root: &Path, build_std: bool) -> Result<PathBuf, String> {
     let args = ["build", "-p", "unamed-web", "--locked", "--profile", "web", "--target", TARGET];
-    let standard = has_std(root, None) || {
-        println!("the standard library for {TARGET} is missing: asking rustup for it");
-        let added = run::run(Command::new("rustup").args(["target", "add", TARGET]).current_dir(root));
-        added.is_ok() && has_std(root, None)
-    };
-    if standard {
+    if !build_std && (has_std(root) || add_std(root)) {
         run::run(&mut run::cargo(root, &args))?;
         return Ok(run::target_dir(root).join(TARGET).join("web/unamed_web.wasm"));
     }
@@ -71,7 +70,8 @@ fn compile(root: &Path) -> Result<PathBuf, String> {
     // A target directory of its own: another compiler, and a standard library that is built once.
     let target = run::target_dir(root).join("web-std");
     let mut command = run::cargo(root, &args);
-    command.arg("-Zbuild-std=std,panic_abort").arg("--target-dir").arg(&target);
+    command.args(["-Zbuild-std=std,panic_abort", "-Zbuild-std-features=optimize_for_size"]);
+    command.arg("--target-dir").arg(&target);
     command.env("RUSTC", rustc).env("RUSTC_BOOTSTRAP", "1");
     command.env("CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_LINKER", linker(root)?);
     println!("building the standard library from Debian's sources: some minutes, once");
@@ -79,14 +79,21 @@ fn compile(root: &Path) -> Result<PathBuf, String> {
     Ok(target.join(TARGET).join("web/unamed_web.wasm"))
 }
 
-/// Whether a compiler has the standard library built for browsers.
-fn has_std(root: &Path, rustc: Option<&Path>) -> bool {
-    let mut command = Command::new(rustc.unwrap_or(Path::new("rustc")));
+/// Whether rustup's compiler has the standard library for browsers.
+fn has_std(root: &Path) -> bool {
+    let mut command = Command::new("rustc");
     command.current_dir(root).args(["--print", "target-libdir", "--target", TARGET]);
     run::output(&mut command).is_some_and(|dir| {
         let libraries = fs::read_dir(dir.trim()).into_iter().flatten().flatten();
         libraries.into_iter().any(|entry| entry.file_name().to_string_lossy().starts_with("libstd-"))
     })
+}
+
+/// Asks rustup for it; whether it is there then.
+fn add_std(root: &Path) -> bool {
+    println!("the standard library for {TARGET} is missing: asking rustup for it");
+    let added = run::run(Command::new("rustup").args(["target", "add", TARGET]).current_dir(root));
+    added.is_ok() && has_std(root)
 }
 
 /// Debian's newer compiler, whose sources of the standard library are a package too.
