@@ -67,6 +67,8 @@ export class Service extends Program {
     const args = ['serve', '--listen', listen]
     for (const address of bootstrap) args.push('--bootstrap', address)
     if (web) args.push('--web', web === true ? '127.0.0.1:0' : web)
+    // Scripts that were changed since the program was built.
+    if (web && process.env.UNAMED_TEST_PAGES) args.push('--web-root', process.env.UNAMED_TEST_PAGES)
     if (state) args.push('--state', state)
     const service = new Service(name, [...args, ...extra])
     const listening = await service.wait('address', (event) => event.event === 'listening')
