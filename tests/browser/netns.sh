@@ -4,6 +4,9 @@
 set -eu
 ip link set lo up
 ip link add veth0 type veth peer name veth1
+# An address of IPv6 that becomes usable after a second is a change of networks, for which Chromium breaks off requests.
+ip link set veth0 addrgenmode none
+ip link set veth1 addrgenmode none
 ip addr add 192.0.2.1/24 dev veth0
 ip link set veth0 up
 ip link set veth1 up
