@@ -1,4 +1,4 @@
-//! `cargo xtask demo`: two service nodes and two members of one room, as processes of their own.
+//! `cargo xtask demo`: two service nodes and two members of one room, as processes of their own, and the demo page.
 
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
@@ -10,13 +10,15 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 use unamed_tests::{Process, Scratch};
 
-use crate::run;
+use crate::{run, web};
 
 /// By when each step must have happened.
 const DEADLINE: Duration = Duration::from_secs(60);
 /// How often Ctrl-C is looked for.
 const TICK: Duration = Duration::from_millis(200);
 const ROOM: &str = "demo";
+/// Where the page is. With `--once`, when nobody looks at it, any free port.
+const WEB: &str = "127.0.0.1:8888";
 
 /// Why the demo ends early.
 enum Stop {
@@ -32,6 +34,8 @@ impl From<String> for Stop {
 
 /// Runs the demo; whether it went well. Every process it starts has ended when it returns.
 pub(crate) fn demo(root: &Path, once: bool) -> bool {
+    println!("Building the page …");
+    let page = web::build(root).map_err(|why| println!("There will be no page for browsers: {why}")).is_ok();
     println!("Building unamed …");
     if let Err(why) =
         run::run(&mut run::cargo(root, &["build", "--locked", "-p", "unamed-tokio", "--bin", "unamed"]))
@@ -53,7 +57,8 @@ pub(crate) fn demo(root: &Path, once: bool) -> bool {
             return false;
         }
     };
-    let mut demo = Demo { program, scratch, interrupted, running: Vec::new() };
+    let web = page.then_some(if once { "127.0.0.1:0" } else { WEB });
+    let mut demo = Demo { program, scratch, interrupted, web, running: Vec::new() };
     let result = demo.talk().and_then(|()| if once { Ok(()) } else { demo.listen() });
     demo.end();
     match result {
@@ -74,6 +79,8 @@ struct Demo {
     program: PathBuf,
     scratch: Scratch,
     interrupted: Arc<AtomicBool>,
+    /// Where the first service node serves the page, if there is one.
+    web: Option<&'static str>,
     /// In the order of their start.
     running: Vec<(String, Process)>,
 }
@@ -82,8 +89,9 @@ impl Demo {
     /// Starts everything and has both members hear each other.
     fn talk(&mut self) -> Result<(), Stop> {
         println!("Starting two service nodes …");
-        let first = self.serve("service node 1", None)?;
-        let second = self.serve("service node 2", Some(&first))?;
+        let (first, page) =
+            self.serve("service node 1", &self.web.map(|web| ["--web", web]).unwrap_or_default())?;
+        let (second, _) = self.serve("service node 2", &["--bootstrap", &first])?;
         println!("\nTwo people join the room \"{ROOM}\", each through another service node …");
         let anna = self.member("Anna", &first)?;
         let ben = self.member("Ben", &second)?;
@@ -94,6 +102,9 @@ impl Demo {
         self.say(ben, anna, "Hello Anna, I hear you.")?;
         println!("\nJoin them from another terminal, and type:\n");
         println!("  {} room {ROOM} --bootstrap {first} --stay\n", self.program.display());
+        if let Some(page) = page {
+            println!("or open this page in a browser, in several tabs, and join \"{ROOM}\":\n\n  {page}\n");
+        }
         Ok(())
     }
 
@@ -114,17 +125,17 @@ impl Demo {
         }
     }
 
-    /// Starts a service node; its address.
-    fn serve(&mut self, name: &str, bootstrap: Option<&str>) -> Result<String, Stop> {
+    /// Starts a service node; its address, and that of its page.
+    fn serve(&mut self, name: &str, more: &[&str]) -> Result<(String, Option<String>), Stop> {
         let state = self.scratch.file(&name.replace(' ', "-"));
         let mut args = vec!["serve", "--listen", "127.0.0.1:0", "--json", "--state", &state];
-        args.extend(bootstrap.map(|address| ["--bootstrap", address]).into_iter().flatten());
+        args.extend(more.iter().filter(|arg| !arg.is_empty()));
         let index = self.start(name, &args)?;
         let event = self.wait(index, "its address", |event| event["event"] == "listening")?;
         let address =
             event["addresses"][0].as_str().ok_or_else(|| format!("{name} has no address: {event}"))?;
         println!("  {name} listens on {address}");
-        Ok(address.to_owned())
+        Ok((address.to_owned(), event["web"].as_str().map(str::to_owned)))
     }
 
     /// Starts a member; its index.

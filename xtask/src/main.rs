@@ -1,10 +1,11 @@
-//! Developer commands: `cargo xtask test | demo | bench | fuzz`.
+//! Developer commands: `cargo xtask test | demo | web | bench | fuzz`.
 
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
 mod bench;
+mod browser;
 mod demo;
 mod fuzz;
 mod report;
@@ -12,6 +13,7 @@ mod run;
 mod smoke;
 mod steps;
 mod tools;
+mod web;
 
 #[derive(Parser)]
 #[command(name = "cargo xtask", bin_name = "cargo xtask", about = "Developer commands of unamed")]
@@ -34,6 +36,12 @@ enum Command {
         #[arg(long)]
         once: bool,
     },
+    /// Build the npm package and the demo page.
+    Web {
+        /// Build the standard library for browsers from Debian's sources, even where rustup has it.
+        #[arg(long)]
+        build_std: bool,
+    },
     /// Run all benchmarks.
     Bench {
         /// Only benchmarks whose name contains this.
@@ -52,6 +60,7 @@ fn main() -> ExitCode {
     let good = match Args::parse().command {
         Command::Test { quick } => steps::test(&root, quick),
         Command::Demo { once } => demo::demo(&root, once),
+        Command::Web { build_std } => web::web(&root, build_std),
         Command::Bench { filter } => bench::bench(&root, filter.as_deref()),
         Command::Fuzz { seconds } => fuzz::fuzz(&root, seconds),
     };

@@ -96,3 +96,25 @@ pub(crate) fn output(command: &mut Command) -> Option<String> {
     let output = command.stdin(Stdio::null()).stderr(Stdio::null()).output().ok()?;
     output.status.success().then(|| String::from_utf8_lossy(&output.stdout).into_owned())
 }
+
+/// Installs packages of Debian.
+///
+/// # Errors
+/// What went wrong, as one line.
+pub(crate) fn apt_install(packages: &[&str]) -> Result<(), String> {
+    let apt = || {
+        let mut command = Command::new("apt-get");
+        command.env("DEBIAN_FRONTEND", "noninteractive");
+        command
+    };
+    run(apt().args(["update", "-qq"]))?;
+    run(apt().args(["install", "-y", "-qq", "--no-install-recommends"]).args(packages))
+}
+
+/// Installs what the lock file in `dir` names, with npm.
+///
+/// # Errors
+/// What went wrong, as one line.
+pub(crate) fn npm_install(dir: &Path) -> Result<(), String> {
+    run(Command::new("npm").args(["ci", "--no-audit", "--no-fund"]).current_dir(dir))
+}

@@ -6,7 +6,7 @@ use std::sync::Mutex;
 
 use crate::report::{Outcome, Report};
 use crate::tools::{self, Tool};
-use crate::{run, smoke};
+use crate::{browser, run, smoke, web};
 
 /// Tests counted from what the test runners say of themselves.
 #[derive(Debug, Default)]
@@ -20,12 +20,15 @@ pub(crate) fn test(root: &Path, quick: bool) -> bool {
     let mut report = Report::default();
     let count = Mutex::new(Count::default());
     report.step("format", || format(root));
+    // Before whatever builds the program, which carries the page.
+    report.step("web package", || if quick { built_or_skipped(root) } else { web::build(root).into() });
     report.step("clippy", || clippy(root));
     report.step("build the programs", || {
         run::run(&mut run::cargo(root, &["build", "--workspace", "--bins", "--locked"])).into()
     });
     report.step("tests", || tests(root, &count));
     if !quick {
+        report.step("browser tests", || browser_tests(root, &count));
         report.step("doc tests", || {
             counted(&mut run::cargo(root, &["test", "--doc", "--workspace", "--locked"]), &count)
         });
@@ -48,7 +51,9 @@ fn format(root: &Path) -> Outcome {
         return Outcome::Skipped("there is no rustfmt".to_owned());
     }
     let mut result = run::run(&mut run::cargo(root, &["fmt", "--all", "--check"]));
-    for manifest in ["tests/nostd/Cargo.toml", "fuzz/Cargo.toml", "benches/routing/Cargo.toml"] {
+    for manifest in
+        ["tests/nostd/Cargo.toml", "fuzz/Cargo.toml", "benches/routing/Cargo.toml", "xtask/web/Cargo.toml"]
+    {
         if root.join(manifest).exists() {
             let args = ["fmt", "--manifest-path", manifest, "--check"];
             result = result.and(run::run(&mut run::cargo(root, &args)));
@@ -85,6 +90,22 @@ fn tests(root: &Path, count: &Mutex<Count>) -> Outcome {
     counted(&mut command, count)
 }
 
+/// The package takes minutes where it was never built.
+fn built_or_skipped(root: &Path) -> Outcome {
+    if root.join("driver-web/dist/index.html").exists() {
+        web::build(root).into()
+    } else {
+        Outcome::Skipped("it was never built here: see `cargo xtask web`".to_owned())
+    }
+}
+
+fn browser_tests(root: &Path, count: &Mutex<Count>) -> Outcome {
+    match browser::command(root) {
+        Ok(mut command) => counted(&mut command, count),
+        Err(why) => Err(why).into(),
+    }
+}
+
 fn dependencies(root: &Path) -> Outcome {
     // Without default features it does without git and the network: advisories are not checked here.
     let Some(deny) = tools::find_or_install(root, "deny", &["--no-default-features"]) else {
@@ -116,9 +137,18 @@ fn counted(command: &mut Command, count: &Mutex<Count>) -> Outcome {
     run::run_and_look(command, look).into()
 }
 
-/// Tests passed and failed, from the last line of nextest (`Summary [1.2s] 3 tests run: 2 passed, 1 failed, …`) or of a
-/// test binary (`test result: ok. 2 passed; 0 failed; …`).
+/// Tests passed and failed, from the last line of nextest (`Summary [1.2s] 3 tests run: 2 passed, 1 failed, …`), of a
+/// test binary (`test result: ok. 2 passed; 0 failed; …`), or one of node's last lines (`ℹ pass 2`, `ℹ fail 0`).
 fn summary(line: &str) -> Option<(u64, u64)> {
+    if let Some(node) = line.strip_prefix("ℹ ") {
+        let (what, number) = node.split_once(' ')?;
+        let number = number.parse().ok()?;
+        return match what {
+            "pass" => Some((number, 0)),
+            "fail" | "cancelled" => Some((0, number)),
+            _ => None,
+        };
+    }
     // Not indented: nextest shows the output of failed tests so, their own results among it.
     let counts = line.strip_prefix("test result:").or_else(|| {
         line.trim_start()
@@ -148,6 +178,12 @@ mod tests {
             ("test result: FAILED. 1 passed; 2 failed; 0 ignored; 0 measured", Some((1, 2))),
             ("    test result: FAILED. 0 passed; 1 failed; 0 ignored; 0 measured", None),
             ("running 3 tests", None),
+            ("ℹ pass 12", Some((12, 0))),
+            ("ℹ fail 1", Some((0, 1))),
+            ("ℹ cancelled 2", Some((0, 2))),
+            ("ℹ tests 15", None),
+            ("ℹ duration_ms 7731.4", None),
+            ("    ℹ pass 12", None),
         ];
         for (line, expected) in table {
             assert_eq!(summary(line), expected, "{line}");

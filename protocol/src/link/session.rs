@@ -452,9 +452,14 @@ impl Session {
                 self.outbox.extend(reply);
                 self.waiting = None;
                 events.push(SessionEvent::Established(peer.clone()));
+                let mut keepalive = self.bounds.keepalive(peer.service, self.rtt, now);
+                if keepalive.rtt().is_none() {
+                    // On a channel both ends speak at once, so the handshake measured nothing.
+                    keepalive.probe(now);
+                }
                 self.state = State::Established(Box::new(Established {
                     cipher,
-                    keepalive: self.bounds.keepalive(peer.service, self.rtt, now),
+                    keepalive,
                     peer,
                     reassembly: Reassembly::new(
                         self.bounds.message_bytes_max,

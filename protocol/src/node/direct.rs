@@ -37,6 +37,9 @@ mod tests;
 const CROWDED: Duration = Duration::from_secs(1);
 /// Least time between two offers of one peer: each makes this end start a WebRTC stack.
 const OFFER_SPACING: Duration = Duration::from_secs(1);
+/// From a circuit that took the place of another to the end of an attempt that was signalled over that one; beyond
+/// [`OFFER_SPACING`].
+const CROSSED: Duration = Duration::from_millis(1500);
 
 /// What of a description binds the link: its hash as it was signalled, and the fingerprint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,6 +66,8 @@ struct End {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Attempt {
     link: LinkId,
+    /// The circuit whose end takes signals with it.
+    circuit: Option<LinkId>,
     session: u64,
     offers: bool,
     local: End,
@@ -120,20 +125,30 @@ impl Node {
             self.send(id, &Message::IceServers(IceServers { servers }), now);
         }
         if circuit && self.me < peer.id && self.links_directly(peer) {
-            let due = self.directs.pairs.get(&peer.id).and_then(|direct| direct.not_before);
-            self.timers.set(Timer::Upgrade(peer.id), due.unwrap_or(now).max(now));
+            let direct = self.directs.pairs.get(&peer.id);
+            let due = direct.and_then(|direct| direct.not_before).unwrap_or(now).max(now);
+            // Where circuits crossed, this one takes the place of one that an attempt may still complete over.
+            let crossed = direct.is_some_and(|direct| direct.attempt.is_some());
+            let due = if crossed { due.max(now + CROSSED) } else { due };
+            self.timers.set(Timer::Upgrade(peer.id), due);
         }
     }
 
     /// Offers a direct link to a peer that is linked by a circuit.
     pub(super) fn upgrade_due(&mut self, peer: PeerId, now: Instant) {
-        let link = self.peers.get(&peer).and_then(|id| self.links.get(id));
+        let circuit = self.peers.get(&peer).copied();
+        let link = circuit.and_then(|id| self.links.get(&id));
         let relayed = link.is_some_and(|link| {
             link.is_circuit() && link.peer.as_ref().is_some_and(|peer| self.links_directly(peer))
         });
-        let busy = self.directs.pairs.get(&peer).is_some_and(|direct| direct.attempt.is_some());
+        let attempt = self.directs.pairs.get(&peer).and_then(|direct| direct.attempt);
+        let busy = attempt.is_some_and(|attempt| attempt.circuit == circuit);
         if !relayed || busy || self.farewell.is_some() || !self.is_fellow(peer) {
             return;
+        }
+        if let Some(attempt) = attempt {
+            // Its circuit ended under it, and signals may have ended with that.
+            self.fail_link(attempt.link, CloseReason::Duplicate, now);
         }
         if self.attempts_full() {
             let pause = self.random.jittered(CROWDED);
@@ -153,7 +168,9 @@ impl Node {
         let mut link = Link::new(LinkCarrier::WebRtc, offers, now);
         link.expected = Some(peer);
         self.links.insert(id, Box::new(link));
-        let attempt = Attempt { link: id, session, offers, local: End::default(), remote: End::default() };
+        let circuit = self.peers.get(&peer).copied();
+        let (local, remote) = (End::default(), End::default());
+        let attempt = Attempt { link: id, circuit, session, offers, local, remote };
         self.directs.pairs.entry(peer).or_default().attempt = Some(attempt);
         self.metrics.count(Counter::DirectAttempts);
         self.timers.set(Timer::Dial(id), now + self.config.webrtc.timeout);
@@ -337,6 +354,10 @@ impl Node {
         let Some(direct) = self.directs.pairs.get_mut(&peer) else { return };
         if direct.attempt.is_some_and(|attempt| attempt.link == id) {
             direct.attempt = None;
+        }
+        if stood.is_none() && reason == CloseReason::Duplicate {
+            // Given up for an attempt over another circuit.
+            return;
         }
         let given_up = matches!(
             reason,

@@ -109,6 +109,14 @@ pub(crate) struct ServeArgs {
     #[arg(long, env = "UNAMED_STUN", value_name = "on|off|PORT", default_value = "on", value_parser = stun)]
     pub(crate) stun: Stun,
 
+    /// Serve the demo page at this address, for browsers; port 0 takes a free one
+    #[arg(long, env = "UNAMED_WEB", value_name = "IP:PORT")]
+    pub(crate) web: Option<SocketAddr>,
+
+    /// Serve the files of this directory at --web, not the page that the program carries
+    #[arg(long, env = "UNAMED_WEB_ROOT", value_name = "DIR", requires = "web")]
+    pub(crate) web_root: Option<PathBuf>,
+
     #[command(flatten)]
     pub(crate) node: NodeArgs,
 }

@@ -11,6 +11,7 @@ mod output;
 mod room;
 mod serve;
 mod signals;
+mod web;
 
 use std::io::{IsTerminal as _, Write as _};
 use std::process::ExitCode;

@@ -12,7 +12,13 @@ use unamed_tokio::{CloseReason, FindReport, Message, PeerId, RoomId};
 #[serde(tag = "event", rename_all = "snake_case")]
 pub(crate) enum Line<'a> {
     /// A service node listens.
-    Listening { peer_id: String, addresses: Vec<String> },
+    Listening {
+        peer_id: String,
+        addresses: Vec<String>,
+        /// Where the demo page is, if it is served.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        web: Option<String>,
+    },
     /// A room is joined.
     Joined { room: &'a str, room_id: String, alone: bool, members: Vec<String> },
     /// A member came.
@@ -78,10 +84,13 @@ impl<'a> Line<'a> {
     /// The same for people.
     fn text(&self) -> String {
         match self {
-            Self::Listening { peer_id, addresses } => {
+            Self::Listening { peer_id, addresses, web } => {
                 let mut text = format!("peer id  {peer_id}");
                 for address in addresses {
                     text.push_str(&format!("\naddress  {address}"));
+                }
+                if let Some(web) = web {
+                    text.push_str(&format!("\nweb page {web}"));
                 }
                 text
             }
@@ -244,10 +253,18 @@ mod tests {
     fn json_lines_are_what_scripts_rely_on() {
         let room = "01".repeat(32);
         let id = "02".repeat(32);
-        let listening = Line::Listening { peer_id: "P".into(), addresses: vec!["A".into()] };
+        let listening = |web: Option<&str>| Line::Listening {
+            peer_id: "P".into(),
+            addresses: vec!["A".into()],
+            web: web.map(Into::into),
+        };
         let left = Line::MemberLeft { peer_id: "P".into(), reason: MemberLeftReason::Lost.as_str() };
         let cases = [
-            (json(&listening), r#"{"event":"listening","peer_id":"P","addresses":["A"]}"#.into()),
+            (json(&listening(None)), r#"{"event":"listening","peer_id":"P","addresses":["A"]}"#.into()),
+            (
+                json(&listening(Some("W"))),
+                r#"{"event":"listening","peer_id":"P","addresses":["A"],"web":"W"}"#.into(),
+            ),
             (
                 json(&Line::joined("kitchen", RoomId([1; 32]), false, &[PEER])),
                 format!(

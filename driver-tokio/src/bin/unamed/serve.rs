@@ -5,6 +5,7 @@ use unamed_tokio::{Address, Network, NetworkEvent, NetworkId};
 use crate::args::ServeArgs;
 use crate::output::{Line, Output, describe};
 use crate::signals::Signals;
+use crate::web::{PageConfig, Pages, Web};
 use crate::{Failure, node, say};
 
 /// Runs a service node until a signal comes.
@@ -30,24 +31,49 @@ pub(crate) async fn run(args: ServeArgs, json: bool) -> Result<(), Failure> {
     for origin in &args.allow_origin {
         builder = builder.allow_origin(origin.trim_end_matches('/'));
     }
+    let web = bind_web(&args).await?;
+    if let Some(web) = &web {
+        builder = builder.allow_origin(web.origin());
+    }
     let network = node::start(builder).await?;
-    announce(&network, &args, json);
+    announce(&network, &args, web.as_ref(), json);
+    let config = PageConfig {
+        network: network.network_id().as_str().into(),
+        bootstrap: network.addresses().iter().map(Address::to_string).collect(),
+    };
     tokio::select! {
         () = watch(&network, &args.node.bootstrap) => {}
         () = signals.next() => {}
+        () = serve_web(web, &config) => {}
     }
     signals.exit_on_next();
     network.shutdown().await;
     Ok(())
 }
 
-fn announce(network: &Network, args: &ServeArgs, json: bool) {
+async fn bind_web(args: &ServeArgs) -> Result<Option<Web>, Failure> {
+    let Some(address) = args.web else { return Ok(None) };
+    let pages = Pages::open(args.web_root.as_deref()).map_err(Failure::file)?;
+    let web = Web::bind(address, pages).await;
+    web.map(Some).map_err(|error| Failure::other(format!("--web: listening on {address}: {error}")))
+}
+
+/// Serves the page, if there is one, and does not end.
+async fn serve_web(web: Option<Web>, config: &PageConfig) {
+    match web {
+        Some(web) => match web.run(config).await {},
+        None => std::future::pending().await,
+    }
+}
+
+fn announce(network: &Network, args: &ServeArgs, web: Option<&Web>, json: bool) {
     if args.node.identity.is_none() && args.node.state.is_none() {
         say("this identity lasts for this run only; --identity or --state keeps one");
     }
     let listening = Line::Listening {
         peer_id: network.peer_id().to_string(),
         addresses: network.addresses().iter().map(Address::to_string).collect(),
+        web: web.map(|web| format!("{}/", web.origin())),
     };
     // A node that serves others does not end because nobody reads what it prints.
     let _ = Output { json }.line(&listening);
