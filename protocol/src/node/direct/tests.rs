@@ -359,6 +359,31 @@ fn a_failed_attempt_is_made_again_after_a_pause_that_grows() {
 }
 
 #[test]
+fn an_attempt_whose_circuit_made_way_for_another_begins_anew_on_that() {
+    let (mut world, lower, upper) = World::relayed();
+    world.finds(lower, offer());
+    let first = world.dialled(lower);
+    // The circuit that carried the offer ends, and a new one takes its place.
+    let circuit = world.link(lower, upper).link;
+    let now = world.now;
+    world.nodes[lower].enter(now);
+    world.nodes[lower].fail_link(circuit, CloseReason::RelayLost, now);
+    world.nodes[lower].flush(now);
+    world.pass(4);
+    assert_eq!(world.link(lower, upper).carrier, Carrier::Circuit);
+    assert_ne!(world.link(lower, upper).link, circuit);
+    assert_ne!(
+        world.dialled(lower),
+        first,
+        "long before its time-out, and without the pause after a failure"
+    );
+    assert_eq!(world.count(lower, "webrtc_failed"), 0);
+    world.finds(lower, offer());
+    assert_eq!(world.signals_to(upper).len(), 2);
+    assert_eq!(world.left, 0);
+}
+
+#[test]
 fn a_channel_that_opens_too_early_is_a_failed_attempt() {
     let (mut world, lower, upper) = World::relayed();
     let link = world.dialled(lower);
