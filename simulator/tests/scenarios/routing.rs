@@ -302,3 +302,32 @@ fn a_publish_is_read_back_and_repaired() {
     let placed = world.count(member, "claims_placed");
     assert!(placed >= 3 && placed.is_multiple_of(3), "each time the three next lacked it: {placed}");
 }
+
+#[test]
+fn who_knows_its_neighbours_is_told_of_them_by_marks() {
+    let mut world = World::new(20);
+    let sent =
+        |world: &World| (0..20).map(|node| world.count(NodeIndex(node), "bytes_sent_lookup")).sum::<u64>();
+    let fresh = sent(&world);
+    world.pass(secs(120));
+    let before = sent(&world);
+    world.pass(secs(120));
+    // Two self-lookups a node, each of a few hops; a home claim has some two hundred bytes, an answer nine of them.
+    let each = (sent(&world) - before) / 40;
+    assert!(each < 900, "{each} bytes for a look-up that says nothing new; {fresh} in the first 20 s");
+}
+
+#[test]
+fn a_member_that_was_told_the_claim_is_asked_without_it() {
+    let mut world = World::new(3);
+    let [a, b] = world.members_at(1, [0, 1]);
+    let sent =
+        |world: &World| [a, b].iter().map(|node| world.count(*node, "bytes_sent_connect")).sum::<u64>();
+    let first = sent(&world);
+    let relay = world.relay(a);
+    world.sim.crash(relay, Crash::Process);
+    world.pass(secs(12));
+    assert_eq!(world.members(a, 1), [b]);
+    let again = sent(&world) - first;
+    assert!(first > 0 && again > 0 && again < first, "{first} bytes at first, {again} again");
+}
