@@ -34,8 +34,8 @@ use crate::routing::table::Table;
 use crate::timer::Timers;
 use crate::wire::{HomeClaim, Sequence};
 use crate::{
-    Address, Config, Deadline, IceServer, Identity, Instance, Instant, LinkId, MessageId, PeerId, RequestId,
-    RoomId, RoomKey, SaveId,
+    Address, Config, Deadline, IceServer, Identity, Instance, Instant, LinkId, MessageId, PeerId,
+    RequestId, RoomId, RoomKey, SaveId,
 };
 
 mod admission;
@@ -48,6 +48,7 @@ mod dispatch;
 mod fellows;
 mod forward;
 mod holder;
+mod home_claims;
 mod homes;
 mod invariants;
 mod life;
@@ -68,6 +69,7 @@ use circuits::{CircuitEnd, CircuitKey, SendToken};
 use clock::{Randomness, Timer, WallClock};
 use direct::Direct;
 use forward::{PendingHop, Seen};
+use home_claims::HomeClaims;
 use homes::HomeCandidates;
 use links::Link;
 use metrics::Metrics;
@@ -130,7 +132,7 @@ pub struct Node {
 
     table: Table,
     book: Book,
-    homes_known: BTreeMap<PeerId, Box<HomeClaim>>,
+    homes_known: HomeClaims,
     own_home: Option<HomeClaim>,
     /// Where clients of this service node are, by their hellos.
     locations: BTreeMap<PeerId, RoomId>,
@@ -146,7 +148,7 @@ pub struct Node {
     homes_asked: Option<Instant>,
 
     requests: BTreeMap<RequestId, Box<Request>>,
-    hops: BTreeMap<(RequestId, u8), PendingHop>,
+    hops: BTreeMap<(RequestId, u8), Box<PendingHop>>,
     seen: Seen,
 
     store: Store,
@@ -219,7 +221,7 @@ impl Node {
             tokens: BTreeMap::new(),
             next_token: 0,
             table: Table::new(home_room, life::table_limits(&config, salt)),
-            homes_known: BTreeMap::new(),
+            homes_known: HomeClaims::default(),
             own_home: None,
             locations: BTreeMap::new(),
             failures: BTreeMap::new(),
@@ -232,7 +234,7 @@ impl Node {
             homes_asked: None,
             requests: BTreeMap::new(),
             hops: BTreeMap::new(),
-            seen: Seen::new(config.routing.seen_max, hasher),
+            seen: Seen::new(config.routing.seen_max, hasher, now),
             store: Store::new(life::store_limits(&config, salt)),
             popularity: Popularity::new(life::popularity_limits(&config)),
             holders: BTreeMap::new(),
@@ -374,7 +376,12 @@ impl Node {
 
     /// The next thing to do, first in, first out.
     pub fn poll_output(&mut self) -> Option<Output> {
-        self.outbox.pop_front()
+        let output = self.outbox.pop_front();
+        if output.is_none() {
+            // Most nodes are idle most of the time: an empty list keeps no places.
+            self.outbox = VecDeque::new();
+        }
+        output
     }
 
     /// When `handle_timeout` is wanted next.
