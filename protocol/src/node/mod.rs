@@ -34,7 +34,7 @@ use crate::routing::table::Table;
 use crate::timer::Timers;
 use crate::wire::{HomeClaim, Sequence};
 use crate::{
-    Address, Config, Deadline, IceServer, Identity, Instance, Instant, LinkId, MessageId, PeerId,
+    Address, Config, Deadline, IceServer, Identity, Instance, Instant, LinkConfig, LinkId, MessageId, PeerId,
     RequestId, RoomId, RoomKey, SaveId,
 };
 
@@ -87,6 +87,7 @@ pub struct Node {
     me: PeerId,
     crypto: Arc<dyn Crypto>,
     instance: Instance,
+    link_config: Arc<LinkConfig>,
     static_secret: [u8; 32],
     sealing_secret: [u8; 32],
     sealing_public: [u8; 32],
@@ -191,6 +192,7 @@ impl Node {
         let mut node = Self {
             me,
             instance,
+            link_config: Arc::new(config.link.clone()),
             static_secret,
             sealing_secret,
             sealing_public: crypto.sealing_public_key(&sealing_secret),
