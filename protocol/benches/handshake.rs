@@ -76,7 +76,7 @@ fn session(crypto: &Arc<dyn Crypto>, role: Role, name: u8) -> Session {
         role,
         max_frame: link.frame_bytes_max,
         frame_charge: 0,
-        link,
+        link: Arc::new(link),
         relay_bytes_max: 1 << 20,
         network,
         peer: identity.peer_id(crypto.as_ref()),

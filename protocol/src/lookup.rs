@@ -50,8 +50,8 @@ impl<K: Eq + Hash> LookupSet<K> {
         self.0.insert(key)
     }
 
-    pub(crate) fn remove(&mut self, key: &K) -> bool {
-        self.0.remove(key)
+    pub(crate) fn contains(&self, key: &K) -> bool {
+        self.0.contains(key)
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -68,7 +68,7 @@ mod tests {
         let mut set = LookupSet::new(KeyedHasher::new((1, 2)));
         assert!(set.insert(7) && !set.insert(7));
         assert_eq!(set.len(), 1);
-        assert!(set.remove(&7) && !set.remove(&7));
+        assert!(set.contains(&7) && !set.contains(&8));
         let hash = |key: u64| KeyedHasher::new((key, 0)).hash_one(7_u64);
         assert_eq!(hash(1), hash(1));
         assert_ne!(hash(1), hash(2));

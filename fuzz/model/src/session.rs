@@ -43,7 +43,7 @@ impl Watched {
             role,
             max_frame: link.frame_bytes_max,
             frame_charge: 0,
-            link: link.clone(),
+            link: Arc::new(link.clone()),
             relay_bytes_max: RELAY_BYTES_MAX,
             network: NetworkId::default(),
             identity: Identity::from_seed([OWN; 32]),

@@ -4,6 +4,7 @@
 //! chunk of its frame: an honest sender has no reason to do otherwise, and it makes a flood of tiny fragments cost its
 //! sender a frame each. Buffers grow with what arrives, at most doubling, never by what was announced.
 
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use bytes::Bytes;
@@ -51,7 +52,8 @@ struct Partial {
 /// The partly received messages of one link: one slot per class.
 #[derive(Debug)]
 pub(super) struct Reassembly {
-    slots: [Option<Partial>; Class::ALL.len()],
+    /// Boxed: most links have none.
+    slots: [Option<Box<Partial>>; Class::ALL.len()],
     message_bytes_max: usize,
     reassembly_bytes_max: usize,
 }
@@ -116,7 +118,9 @@ impl Reassembly {
             return Err(CloseReason::TooLarge);
         }
         match self.slots.get_mut(class as usize) {
-            Some(slot @ None) if last => *slot = Some(Partial { bytes: Vec::new(), total, reported: 0 }),
+            Some(slot @ None) if last => {
+                *slot = Some(Box::new(Partial { bytes: Vec::new(), total, reported: 0 }));
+            }
             _ => return Err(CloseReason::Violation),
         }
         Ok(())

@@ -242,7 +242,8 @@ impl Queues {
             queue.abort |= queue.sent > 0;
             queue.sent = 0;
             purged.bytes = purged.bytes.saturating_add(core::mem::take(&mut queue.bytes));
-            purged.tokens.extend(queue.messages.drain(..).filter_map(|message| message.token));
+            let messages = core::mem::take(&mut queue.messages);
+            purged.tokens.extend(messages.into_iter().filter_map(|message| message.token));
         }
         purged
     }
@@ -291,6 +292,10 @@ impl Queue {
         if ends {
             self.messages.pop_front();
             self.sent = 0;
+            if self.messages.is_empty() {
+                // Most links are idle most of the time: an empty queue keeps no places.
+                self.messages = VecDeque::new();
+            }
         }
         ends
     }

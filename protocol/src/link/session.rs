@@ -33,7 +33,7 @@ pub struct SessionConfig {
     /// [`CircuitData::FRAME_CHARGE`]: crate::wire::CircuitData::FRAME_CHARGE
     pub frame_charge: usize,
     /// Bounds and periods.
-    pub link: LinkConfig,
+    pub link: Arc<LinkConfig>,
     /// Bound on the queue of [`Class::Relay`], bytes. The windows that a relay granted bound it in any case.
     pub relay_bytes_max: usize,
     /// The network.
@@ -101,21 +101,14 @@ pub enum SessionEvent {
 }
 
 /// What outlives the handshake of a configuration.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 struct Bounds {
     max_frame: usize,
     frame_charge: usize,
-    message_bytes_max: usize,
-    reassembly_bytes_max: usize,
-    /// By class. Bulk is bounded by the owner, whose bodies are shared between links.
-    queue_bytes_max: [usize; Class::ALL.len()],
-    stalled_timeout: Duration,
-    keepalive: KeepAlive,
-    ping_service: Duration,
-    silence_service: Duration,
-    ping_client: Duration,
-    silence_client: Duration,
+    relay_bytes_max: usize,
     service: bool,
+    /// Shared by the sessions of a node, of which there are many.
+    link: Arc<LinkConfig>,
 }
 
 /// Header and the longest Noise message (revision 34, section 3).
@@ -171,22 +164,14 @@ impl Session {
     /// Makes a session as the carrier opens. Its first frame, if this end has one to send, waits for credit.
     #[must_use]
     pub fn new(config: SessionConfig, crypto: Arc<dyn Crypto>, now: Instant) -> Self {
-        let link = &config.link;
         let bounds = Bounds {
             max_frame: config.max_frame.clamp(PREAUTH_FRAME_BYTES_MAX, FRAME_BYTES_MAX),
             frame_charge: config.frame_charge,
-            message_bytes_max: link.message_bytes_max,
-            reassembly_bytes_max: link.reassembly_bytes_max,
-            queue_bytes_max: [link.queue_bytes_max, link.queue_bytes_max, config.relay_bytes_max, usize::MAX],
-            stalled_timeout: link.stalled_timeout,
-            keepalive: link.keepalive,
-            ping_service: link.ping_service,
-            silence_service: link.silence_service,
-            ping_client: link.ping_client,
-            silence_client: link.silence_client,
+            relay_bytes_max: config.relay_bytes_max,
             service: config.service,
+            link: Arc::clone(&config.link),
         };
-        let timeout = link.handshake_timeout;
+        let timeout = config.link.handshake_timeout;
         let begins = config.role == Role::Initiator || config.secrecy != Secrecy::Noise;
         let (handshake, first) = Handshaking::new(config, crypto);
         let failed = (begins && first.is_none()).then_some(CloseReason::Handshake);
@@ -241,7 +226,7 @@ impl Session {
         if !open {
             return Err(QueueError::Closed);
         }
-        if message.len() > self.bounds.message_bytes_max {
+        if message.len() > self.bounds.link.message_bytes_max {
             return Err(QueueError::TooLarge);
         }
         self.queues.push(class, message, self.bounds.queue_bytes_max(class))?;
@@ -255,6 +240,9 @@ impl Session {
             self.credit = self.credit.checked_sub(frame.len().saturating_add(self.bounds.frame_charge))?;
             self.asked = self.awaits_answer().then_some(now);
             let frame = self.outbox.pop_front();
+            if self.outbox.is_empty() {
+                self.outbox = VecDeque::new();
+            }
             self.progressed(now);
             return frame;
         }
@@ -462,8 +450,8 @@ impl Session {
                     keepalive,
                     peer,
                     reassembly: Reassembly::new(
-                        self.bounds.message_bytes_max,
-                        self.bounds.reassembly_bytes_max,
+                        self.bounds.link.message_bytes_max,
+                        self.bounds.link.reassembly_bytes_max,
                     ),
                     heard: false,
                     closed: false,
@@ -524,22 +512,28 @@ impl Session {
     }
 
     fn stalled_at(&self) -> Option<Instant> {
-        self.waiting.map(|since| since + self.bounds.stalled_timeout)
+        self.waiting.map(|since| since + self.bounds.link.stalled_timeout)
     }
 }
 
 impl Bounds {
+    /// Bulk is bounded by the owner, whose bodies are shared between links.
     fn queue_bytes_max(&self, class: Class) -> usize {
-        self.queue_bytes_max.get(class as usize).copied().unwrap_or(0)
+        match class {
+            Class::Control | Class::Small => self.link.queue_bytes_max,
+            Class::Relay => self.relay_bytes_max,
+            Class::Bulk => usize::MAX,
+        }
     }
 
     fn keepalive(&self, peer_is_service: bool, rtt: RoundTrip, now: Instant) -> Keepalive {
+        let link = &self.link;
         let keepalive = if self.service && peer_is_service {
-            Keepalive::new(self.ping_service, self.silence_service, rtt, now)
+            Keepalive::new(link.ping_service, link.silence_service, rtt, now)
         } else {
-            Keepalive::new(self.ping_client, self.silence_client, rtt, now)
+            Keepalive::new(link.ping_client, link.silence_client, rtt, now)
         };
-        match self.keepalive {
+        match link.keepalive {
             KeepAlive::Ping => keepalive,
             KeepAlive::Transport => keepalive.passive(),
         }

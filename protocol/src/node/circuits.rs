@@ -4,7 +4,7 @@
 //! what it holds is bounded by the window. A circuit that breaks is reset on both sides and made anew by its ends.
 
 use alloc::boxed::Box;
-use alloc::collections::VecDeque;
+use alloc::collections::{BTreeMap, VecDeque};
 use alloc::vec::Vec;
 
 use bytes::Bytes;
@@ -66,6 +66,13 @@ pub(super) enum SendToken {
     Relayed { from: CircuitKey, bytes: usize },
     /// A room message to a member.
     Room { room: RoomId, message: MessageId, to: PeerId, link: LinkId },
+}
+
+/// What queued messages stand for, by numbers that grow.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Tokens {
+    pub(super) waiting: BTreeMap<u64, SendToken>,
+    last: u64,
 }
 
 impl RelayEnd {
@@ -490,16 +497,19 @@ impl Node {
     }
 
     pub(super) fn mint_token(&mut self, token: SendToken) -> u64 {
-        self.next_token = self.next_token.saturating_add(1);
-        self.tokens.insert(self.next_token, token);
-        self.next_token
+        self.tokens.last = self.tokens.last.saturating_add(1);
+        self.tokens.waiting.insert(self.tokens.last, token);
+        self.tokens.last
     }
 
     /// Part of a queued message was handed over.
     pub(super) fn handle_sent(&mut self, _id: LinkId, sent: Sent, now: Instant) {
         let done = sent.sent >= sent.total;
-        let token =
-            if done { self.tokens.remove(&sent.token) } else { self.tokens.get(&sent.token).copied() };
+        let token = if done {
+            self.tokens.waiting.remove(&sent.token)
+        } else {
+            self.tokens.waiting.get(&sent.token).copied()
+        };
         match token {
             Some(SendToken::Relayed { from, bytes }) if done => {
                 if let Some(CircuitEnd::Relay(end)) = self.circuits.get_mut(&from) {
@@ -518,7 +528,7 @@ impl Node {
     pub(super) fn data_dropped(&mut self, tokens: &[u64], now: Instant) {
         self.metrics.count(Counter::QueueOverflows);
         for token in tokens {
-            match self.tokens.remove(token) {
+            match self.tokens.waiting.remove(token) {
                 // A relay never drops a frame: the circuit breaks instead.
                 Some(SendToken::Relayed { from, .. }) => {
                     self.break_circuit(from, CloseReason::SlowReader, now)
@@ -533,6 +543,7 @@ impl Node {
     pub(super) fn sends_lost(&mut self, gone: LinkId, now: Instant) {
         let lost: Vec<(u64, SendToken)> = self
             .tokens
+            .waiting
             .iter()
             .filter(|(_, token)| match token {
                 SendToken::Relayed { from, .. } => from.0 == gone || !self.circuits.contains_key(from),
@@ -541,7 +552,7 @@ impl Node {
             .map(|(id, token)| (*id, *token))
             .collect();
         for (id, token) in lost {
-            self.tokens.remove(&id);
+            self.tokens.waiting.remove(&id);
             if let SendToken::Room { room, message, .. } = token {
                 self.room_message_dropped(room, message, now);
             }

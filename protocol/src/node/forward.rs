@@ -1,6 +1,6 @@
 //! Routed packets on their way: hop by hop towards a key, acknowledged, and back along the recorded route.
 
-use alloc::collections::VecDeque;
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use bytes::Bytes;
@@ -24,32 +24,32 @@ pub(super) struct PendingHop {
     avoid: Vec<PeerId>,
 }
 
-/// The (request, attempt) pairs that passed, first in, first out.
+/// For how long a pair is remembered at least, unless very many come. Attempts end within seconds.
+const SEEN_FOR: Duration = Duration::from_secs(60);
+
+/// The (request, attempt) pairs that passed lately: those of the present period and of the one before.
 #[derive(Clone, Debug)]
 pub(super) struct Seen {
     most: usize,
-    pairs: LookupSet<(RequestId, u8)>,
-    order: VecDeque<(RequestId, u8)>,
+    hasher: KeyedHasher,
+    present: LookupSet<(RequestId, u8)>,
+    before: LookupSet<(RequestId, u8)>,
+    /// When the present period began.
+    since: Instant,
 }
 
 impl Seen {
-    pub(super) const fn new(most: usize, hasher: KeyedHasher) -> Self {
-        Self { most, pairs: LookupSet::new(hasher), order: VecDeque::new() }
+    pub(super) const fn new(most: usize, hasher: KeyedHasher, now: Instant) -> Self {
+        Self { most, hasher, present: LookupSet::new(hasher), before: LookupSet::new(hasher), since: now }
     }
 
     /// Takes note of a pair; `false` if it was there.
-    fn insert(&mut self, pair: (RequestId, u8)) -> bool {
-        if !self.pairs.insert(pair) {
-            return false;
+    fn insert(&mut self, pair: (RequestId, u8), now: Instant) -> bool {
+        if now.since(self.since) >= SEEN_FOR || self.present.len() >= self.most / 2 {
+            self.before = core::mem::replace(&mut self.present, LookupSet::new(self.hasher));
+            self.since = now;
         }
-        self.order.push_back(pair);
-        debug_assert_eq!(self.order.len(), self.pairs.len(), "each pair stands in the order once");
-        if self.order.len() > self.most
-            && let Some(oldest) = self.order.pop_front()
-        {
-            self.pairs.remove(&oldest);
-        }
-        true
+        !self.before.contains(&pair) && self.present.insert(pair)
     }
 }
 
@@ -64,14 +64,15 @@ impl Node {
         now: Instant,
     ) -> Option<PeerId> {
         if let Some(through) = through.filter(|peer| self.peers.contains_key(peer)) {
-            self.transmit(PendingHop { packet, tried: Vec::new(), avoid: avoid.to_vec() }, through, now);
+            let hop = PendingHop { packet, tried: Vec::new(), avoid: avoid.to_vec() };
+            self.transmit(Box::new(hop), through, now);
             return Some(through);
         }
         self.forward_or_end(packet, Vec::new(), avoid.to_vec(), now)
     }
 
     /// Sends a pending packet to `next` and waits for its acknowledgement.
-    fn transmit(&mut self, mut hop: PendingHop, next: PeerId, now: Instant) {
+    fn transmit(&mut self, mut hop: Box<PendingHop>, next: PeerId, now: Instant) {
         let Some(&link) = self.peers.get(&next) else { return };
         let Ok(bytes) = hop.packet.forward(self.me) else {
             return self.metrics.count(Counter::RoutedTooLong);
@@ -111,7 +112,7 @@ impl Node {
         let next = self.next_hop(&packet, &tried, &avoid, at_origin);
         match next {
             Some(next) => {
-                self.transmit(PendingHop { packet, tried, avoid }, next, now);
+                self.transmit(Box::new(PendingHop { packet, tried, avoid }), next, now);
                 Some(next)
             }
             // An origin that is a client cannot answer itself: the attempt times out, or the node comes online.
@@ -192,7 +193,7 @@ impl Node {
             return self.metrics.count(Counter::RoutedForged);
         }
         let key = (packet.request, packet.attempt);
-        let seen = packet.route.contains(self.me) || !self.seen.insert(key);
+        let seen = packet.route.contains(self.me) || !self.seen.insert(key, now);
         let ack = HopAck { request: packet.request, attempt: packet.attempt, seen };
         self.send(id, &Message::HopAck(ack), now);
         if seen {

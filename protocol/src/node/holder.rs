@@ -145,8 +145,8 @@ impl Node {
         let (unix_ms, tolerance) = (self.unix_ms, self.config.routing.clock_tolerance);
         let peers = &self.peers;
         self.homes_known
-            .retain(|peer, claim| peers.contains_key(peer) || claim.is_current(unix_ms, tolerance));
+            .retain(|peer, claim| peers.contains_key(&peer) || claim.is_current(unix_ms, tolerance));
         let known = &self.homes_known;
-        self.failures.retain(|peer, _| known.contains_key(peer));
+        self.failures.retain(|peer, _| known.contains(*peer));
     }
 }

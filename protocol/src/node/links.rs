@@ -1,6 +1,7 @@
 //! Links from dial or accept to close: admission, duplicates, contested identities, draining, reasons.
 
 use alloc::boxed::Box;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use bytes::Bytes;
@@ -219,7 +220,7 @@ impl Node {
             role,
             max_frame,
             frame_charge,
-            link: self.config.link.clone(),
+            link: Arc::clone(&self.link_config),
             network: self.config.network.clone(),
             identity: self.identity.clone(),
             relay_bytes_max: usize::MAX,

@@ -277,7 +277,7 @@ impl Node {
         entry.1 = entry.1.saturating_add(1);
         let token = self.mint_token(SendToken::Room { room, message: id, to, link });
         if !self.queue(link, class, Outgoing { head, body, token: Some(token) }, now) {
-            self.tokens.remove(&token);
+            self.tokens.waiting.remove(&token);
             self.room_message_dropped(room, id, now);
         }
     }
@@ -321,8 +321,8 @@ impl Node {
     /// Who is linked in a room changed: own messages name another push set from here on.
     pub(super) fn push_set_changed(&mut self, room: RoomId) {
         let Some(state) = self.rooms.get_mut(&room) else { return };
-        let linked = |(peer, member): (&PeerId, &super::rooms::Member)| member.link.map(|_| *peer);
-        let peers: Vec<PeerId> = state.members.iter().filter_map(linked).collect();
+        let linked = state.members.iter().filter(|(_, member)| member.link.is_some());
+        let peers: Vec<PeerId> = linked.map(|(peer, _)| *peer).collect();
         let hash = push_hash(&peers);
         state.streams.reach = (peers, hash);
         let links: Vec<LinkId> = state.members.values().filter_map(|member| member.link).collect();

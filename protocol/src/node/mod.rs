@@ -35,8 +35,8 @@ use crate::routing::table::Table;
 use crate::timer::Timers;
 use crate::wire::{HomeClaim, Sequence};
 use crate::{
-    Address, Config, Deadline, Identity, Instance, Instant, LinkId, MessageId, PeerId, RequestId, RoomId,
-    RoomKey, SaveId,
+    Address, Config, Deadline, Identity, Instance, Instant, LinkConfig, LinkId, MessageId, PeerId, RequestId,
+    RoomId, RoomKey, SaveId,
 };
 
 mod admission;
@@ -49,6 +49,7 @@ mod dispatch;
 mod fellows;
 mod forward;
 mod holder;
+mod home_claims;
 mod homes;
 mod invariants;
 mod life;
@@ -66,10 +67,11 @@ mod walk;
 pub use snapshot::SnapshotError;
 
 use api::{BroadcastError, Event, Input, JoinError, LinkLimit, Origin, Output, Recipients, RoomError, Start};
-use circuits::{CircuitEnd, CircuitKey, SendToken};
+use circuits::{CircuitEnd, CircuitKey, Tokens};
 use clock::{Randomness, Timer, WallClock};
 use direct::Directs;
 use forward::{PendingHop, Seen};
+use home_claims::HomeClaims;
 use homes::HomeSearch;
 use links::Link;
 use metrics::Metrics;
@@ -88,6 +90,7 @@ pub struct Node {
     me: PeerId,
     crypto: Arc<dyn Crypto>,
     instance: Instance,
+    link_config: Arc<LinkConfig>,
     static_secret: [u8; 32],
     sealing_secret: [u8; 32],
     sealing_public: [u8; 32],
@@ -126,12 +129,11 @@ pub struct Node {
     next_link: u64,
     circuits: BTreeMap<CircuitKey, CircuitEnd>,
     directs: Directs,
-    tokens: BTreeMap<u64, SendToken>,
-    next_token: u64,
+    tokens: Tokens,
 
     table: Table,
     book: Book,
-    homes_known: BTreeMap<PeerId, Box<HomeClaim>>,
+    homes_known: HomeClaims,
     own_home: Option<HomeClaim>,
     /// Where clients of this service node are, by their hellos.
     locations: BTreeMap<PeerId, RoomId>,
@@ -145,7 +147,7 @@ pub struct Node {
 
     requests: BTreeMap<RequestId, Box<Request>>,
     walks: BTreeMap<RequestId, Box<Walk>>,
-    hops: BTreeMap<(RequestId, u8), PendingHop>,
+    hops: BTreeMap<(RequestId, u8), Box<PendingHop>>,
     seen: Seen,
 
     store: Store,
@@ -188,6 +190,7 @@ impl Node {
         let mut node = Self {
             me,
             instance,
+            link_config: Arc::new(config.link.clone()),
             static_secret,
             sealing_secret,
             sealing_public: crypto.sealing_public_key(&sealing_secret),
@@ -214,10 +217,9 @@ impl Node {
             next_link: 0,
             circuits: BTreeMap::new(),
             directs: Directs::default(),
-            tokens: BTreeMap::new(),
-            next_token: 0,
+            tokens: Tokens::default(),
             table: Table::new(home_room, life::table_limits(&config, salt)),
-            homes_known: BTreeMap::new(),
+            homes_known: HomeClaims::default(),
             own_home: None,
             locations: BTreeMap::new(),
             failures: BTreeMap::new(),
@@ -229,7 +231,7 @@ impl Node {
             requests: BTreeMap::new(),
             walks: BTreeMap::new(),
             hops: BTreeMap::new(),
-            seen: Seen::new(config.routing.seen_max, hasher),
+            seen: Seen::new(config.routing.seen_max, hasher, now),
             store: Store::new(life::store_limits(&config, salt)),
             popularity: Popularity::new(life::popularity_limits(&config)),
             holders: BTreeMap::new(),
@@ -371,7 +373,12 @@ impl Node {
 
     /// The next thing to do, first in, first out.
     pub fn poll_output(&mut self) -> Option<Output> {
-        self.outbox.pop_front()
+        let output = self.outbox.pop_front();
+        if output.is_none() {
+            // Most nodes are idle most of the time: an empty list keeps no places.
+            self.outbox = VecDeque::new();
+        }
+        output
     }
 
     /// When `handle_timeout` is wanted next.

@@ -1,6 +1,5 @@
 //! The overlay of service nodes: home claims, hellos, leaf set and buckets, readiness, healing.
 
-use alloc::boxed::Box;
 use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
 
@@ -10,6 +9,7 @@ use rand_core::Rng as _;
 use super::Node;
 use super::api::{CloseReason, Event};
 use super::clock::Timer;
+use super::home_claims::KnownHome;
 use super::links::{DialFor, Link};
 use super::metrics::Counter;
 use super::requests::Task;
@@ -181,10 +181,7 @@ impl Node {
         peers: impl IntoIterator<Item = PeerId>,
     ) -> Bounded<Bytes, N> {
         Bounded::truncated(
-            peers
-                .into_iter()
-                .filter_map(|peer| self.homes_known.get(&peer))
-                .map(|claim| claim.bytes().clone()),
+            peers.into_iter().filter_map(|peer| self.homes_known.get(peer)).map(KnownHome::bytes),
         )
     }
 
@@ -268,13 +265,12 @@ impl Node {
     /// A service node said that it shuts down: it is not dialled as if it lived.
     pub(super) fn overlay_left(&mut self, peer: PeerId) {
         self.table.forget(peer);
-        self.homes_known.remove(&peer);
+        self.homes_known.remove(peer);
     }
 
     /// The first address of a service node, by its own home claim.
     pub(super) fn address_of(&self, peer: PeerId) -> Option<Address> {
-        let claim = self.homes_known.get(&peer)?;
-        claim.addresses().first().cloned()
+        self.homes_known.get(peer)?.address()
     }
 
     /// A dial failed: the contact is passed over for a while.
@@ -344,8 +340,8 @@ impl Node {
             self.table.told_alive(peer, now);
         }
         let tolerance = self.config.routing.clock_tolerance;
-        let known = self.homes_known.get(&peer);
-        if known.is_some_and(|known| known.bytes() == bytes || known.newer_than(&claim)) {
+        let known = self.homes_known.get(peer);
+        if known.is_some_and(|known| known.is(bytes) || known.newer_than(&claim)) {
             return Some(peer);
         }
         let valid =
@@ -361,14 +357,14 @@ impl Node {
                 self.emit(Event::NewServiceAddress { address: address.clone() });
             }
         }
-        self.homes_known.insert(peer, Box::new(claim));
+        self.homes_known.insert(&claim);
         match self.table.learn(peer, now) {
             Learned::New { evicted: Some(evicted) } => {
-                self.homes_known.remove(&evicted);
+                self.homes_known.remove(evicted);
             }
             Learned::New { evicted: None } | Learned::Known => {}
             Learned::Refused => {
-                self.homes_known.remove(&peer);
+                self.homes_known.remove(peer);
             }
         }
         Some(peer)
@@ -480,9 +476,9 @@ impl Node {
     /// The service nodes nearest to a key of which current home claims are known, by their marks.
     fn marks_near(&self, key: &RoomId, now: Instant) -> Vec<(u32, PeerId)> {
         let near = self.table.nearest_known(key, NEAREST_NAMED, now).into_iter();
-        near.filter_map(|peer| self.homes_known.get(&peer))
-            .filter(|claim| claim.is_current(self.unix_ms, Duration::ZERO))
-            .map(|claim| (claim.mark(), claim.peer()))
+        near.filter_map(|peer| Some((peer, self.homes_known.get(peer)?)))
+            .filter(|(_, claim)| claim.is_current(self.unix_ms, Duration::ZERO))
+            .map(|(peer, claim)| (claim.mark(), peer))
             .collect()
     }
 

@@ -42,7 +42,7 @@ pub(super) struct Room {
     publishing: bool,
     /// Publishes since the join that found nobody.
     lonely: usize,
-    pub(super) members: BTreeMap<PeerId, Member>,
+    pub(super) members: BTreeMap<PeerId, Box<Member>>,
     /// Who left, and up to which sequence their claims are void.
     left: BTreeMap<PeerId, Sequence>,
     /// Members that joined since the last gossip.
@@ -55,8 +55,8 @@ pub(super) struct Room {
 impl Room {
     /// Whether more members refused this node than took it. A member that refuses may have proved itself before.
     fn is_full(&self) -> bool {
-        let took = |(peer, member): &(&PeerId, &Member)| member.present && !self.full.contains(*peer);
-        self.full.len() > self.members.iter().filter(took).count()
+        let took = self.members.iter().filter(|(peer, member)| member.present && !self.full.contains(*peer));
+        self.full.len() > took.count()
     }
 
     fn joined_s(&self, now: Instant) -> u32 {
@@ -433,7 +433,7 @@ impl Node {
         if state.members.len() >= self.config.rooms.mesh_max.saturating_mul(2) {
             return;
         }
-        state.members.insert(peer, Member::new(claim));
+        state.members.insert(peer, Box::new(Member::new(claim)));
         if sought || self.peers.contains_key(&peer) {
             self.connect_member(room, peer, now);
         } else {
@@ -614,7 +614,7 @@ impl Node {
     /// A peer proved on this link that it knows the room: it is a member.
     fn member_proved(&mut self, room: RoomId, id: LinkId, peer: &Peer, claim: Claim, now: Instant) {
         let Some(state) = self.rooms.get_mut(&room) else { return };
-        let member = state.members.entry(peer.id).or_insert_with(|| Member::new(claim.clone()));
+        let member = state.members.entry(peer.id).or_insert_with(|| Box::new(Member::new(claim.clone())));
         if claim.newer_than(&member.claim) {
             member.renew(claim);
         }

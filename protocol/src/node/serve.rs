@@ -90,14 +90,15 @@ impl Node {
         let count = self.config.routing.leaf_set;
         let nearest = self.table.nearest_linked(&packet.key, count.saturating_add(1));
         let others = nearest.into_iter().filter(|peer| Some(*peer) != origin).take(count);
-        let others = others.filter_map(|peer| self.homes_known.get(&peer)).map(|claim| claim.as_ref());
+        let others = others.filter_map(|peer| self.homes_known.get(peer));
+        let own = self.own_home.iter().map(|claim| (claim.mark(), claim.bytes().clone()));
+        let claims = own.chain(others.map(|claim| (claim.mark(), claim.bytes())));
         let (mut homes, mut known) = (Vec::new(), Vec::new());
-        for claim in self.own_home.iter().chain(others).take(usize::from(asked.most)) {
-            let mark = claim.mark();
+        for (mark, bytes) in claims.take(usize::from(asked.most)) {
             if asked.known.contains(&mark) {
                 known.push(mark);
             } else {
-                homes.push(claim.bytes().clone());
+                homes.push(bytes);
             }
         }
         let answer = NearestAnswer { homes: Bounded::truncated(homes), known: Bounded::truncated(known) };

@@ -90,11 +90,13 @@ struct Author<M> {
     baseline: bool,
     presence: Presence,
     used: u64,
-    streams: BTreeMap<u64, Tracked<M>>,
+    /// Ascending by id. Most authors have one or two, and a tree of few entries keeps places for eleven.
+    streams: Vec<Tracked<M>>,
 }
 
 #[derive(Clone, Debug)]
 struct Tracked<M> {
+    id: u64,
     stream: Stream<M>,
     used: u64,
 }
@@ -316,7 +318,7 @@ impl<M> Inbox<M> {
 
     fn deadline_of(&self, author: PeerId, stream: u64) -> Option<Instant> {
         let author = self.authors.get(&author)?;
-        let since = author.streams.get(&stream)?.stream.waiting_since()?;
+        let since = author.tracked(stream)?.stream.waiting_since()?;
         let since = match author.presence {
             Presence::Never => since,
             Presence::Linked(at) | Presence::Left(at) => since.max(at),
@@ -329,7 +331,7 @@ impl<M> Inbox<M> {
     pub fn gaps(&self) -> impl Iterator<Item = Missing> {
         self.waiting.iter().filter_map(|(author, stream)| {
             let known = self.authors.get(author)?;
-            let gap = known.streams.get(stream)?.stream.gap()?;
+            let gap = known.tracked(*stream)?.stream.gap()?;
             let (instance, from, to) = (known.instance, gap.from, gap.to);
             Some(Missing { author: *author, instance, stream: *stream, from, to })
         })
@@ -349,8 +351,8 @@ impl<M> Inbox<M> {
             return Vec::new();
         };
         let mut streams: Vec<_> = known.streams.iter().collect();
-        streams.sort_by_key(|(id, tracked)| (**id != super::ALL, core::cmp::Reverse(tracked.used)));
-        let marks = streams.into_iter().filter_map(|(id, tracked)| known.mark(author, *id, tracked));
+        streams.sort_by_key(|tracked| (tracked.id != super::ALL, core::cmp::Reverse(tracked.used)));
+        let marks = streams.into_iter().filter_map(|tracked| known.mark(author, tracked));
         marks.take(STREAMS_ON_WIRE).collect()
     }
 
@@ -358,7 +360,7 @@ impl<M> Inbox<M> {
     /// author about its own streams, [`marks_for`](Self::marks_for) goes.
     pub fn all_marks(&self) -> impl Iterator<Item = StreamMark> {
         self.authors.iter().flat_map(|(author, known)| {
-            known.streams.iter().filter_map(|(id, tracked)| known.mark(*author, *id, tracked))
+            known.streams.iter().filter_map(|tracked| known.mark(*author, tracked))
         })
     }
 
@@ -375,12 +377,12 @@ impl<M> Inbox<M> {
     }
 
     fn held_bytes_of(&self, author: PeerId, stream: u64) -> usize {
-        let tracked = self.authors.get(&author).and_then(|known| known.streams.get(&stream));
+        let tracked = self.authors.get(&author).and_then(|known| known.tracked(stream));
         tracked.map_or(0, |tracked| tracked.stream.held_bytes())
     }
 
     fn stream_mut(&mut self, author: PeerId, stream: u64) -> Option<&mut Stream<M>> {
-        Some(&mut self.authors.get_mut(&author)?.streams.get_mut(&stream)?.stream)
+        Some(&mut self.authors.get_mut(&author)?.tracked_mut(stream)?.stream)
     }
 
     fn note_gap(&mut self, author: PeerId, stream: u64) {
@@ -408,7 +410,7 @@ impl<M> Inbox<M> {
         if instance > known.instance {
             known.instance = instance;
             known.baseline = false;
-            for mut tracked in core::mem::take(&mut known.streams).into_values() {
+            for mut tracked in core::mem::take(&mut known.streams) {
                 lost = lost.saturating_add(tracked.stream.release_all(&mut deliver));
             }
             self.waiting.retain(|(waiting, _)| *waiting != author);
@@ -427,7 +429,7 @@ impl<M> Inbox<M> {
             };
             self.authors.remove(&oldest);
         }
-        let (presence, streams) = (Presence::Never, BTreeMap::new());
+        let (presence, streams) = (Presence::Never, Vec::new());
         self.authors.insert(author, Author { instance, baseline: false, presence, used: self.uses, streams });
         true
     }
@@ -439,7 +441,7 @@ impl<M> Inbox<M> {
         let Some(known) = self.authors.get_mut(&at.author) else {
             return;
         };
-        if let Some(tracked) = known.streams.get_mut(&at.stream) {
+        if let Some(tracked) = known.tracked_mut(at.stream) {
             tracked.used = self.uses;
             return;
         }
@@ -447,17 +449,18 @@ impl<M> Inbox<M> {
             let idle = known
                 .streams
                 .iter()
-                .filter(|(id, tracked)| **id != super::ALL && tracked.stream.gap().is_none());
-            let Some(oldest) = idle.min_by_key(|(_, tracked)| tracked.used).map(|(id, _)| *id) else {
+                .filter(|tracked| tracked.id != super::ALL && tracked.stream.gap().is_none());
+            let Some(oldest) = idle.min_by_key(|tracked| tracked.used).map(|tracked| tracked.id) else {
                 return;
             };
-            known.streams.remove(&oldest);
+            known.streams.retain(|tracked| tracked.id != oldest);
         }
         let start = generation_start(at.sequence);
         let remembered = self.seen.last_before(at).map(|last| last.saturating_add(1));
         let fresh = if known.baseline { Some(0) } else { (at.sequence == start).then_some(start) };
         let next = remembered.or(fresh);
-        known.streams.insert(at.stream, Tracked { stream: Stream::new(next, now), used: self.uses });
+        let tracked = Tracked { id: at.stream, stream: Stream::new(next, now), used: self.uses };
+        known.insert(tracked);
     }
 
     /// Makes room for a message to be held, by dropping messages with higher numbers of the same stream, and by dropping
@@ -531,7 +534,8 @@ impl<M> Inbox<M> {
             if known.streams.len() > self.streams_max {
                 return Err("too many streams");
             }
-            for (id, Tracked { stream, .. }) in &known.streams {
+            for tracked in &known.streams {
+                let Tracked { id, stream, .. } = tracked;
                 if self.waiting.contains(&(*author, *id)) != stream.gap().is_some() {
                     return Err("the waiting streams are not those with gaps");
                 }
@@ -545,8 +549,29 @@ impl<M> Inbox<M> {
 }
 
 impl<M> Author<M> {
-    fn mark(&self, author: PeerId, stream: u64, tracked: &Tracked<M>) -> Option<StreamMark> {
-        tracked.stream.next().map(|next| StreamMark { author, instance: self.instance, stream, next })
+    fn mark(&self, author: PeerId, tracked: &Tracked<M>) -> Option<StreamMark> {
+        let (instance, stream) = (self.instance, tracked.id);
+        tracked.stream.next().map(|next| StreamMark { author, instance, stream, next })
+    }
+
+    fn position(&self, id: u64) -> Result<usize, usize> {
+        self.streams.binary_search_by_key(&id, |tracked| tracked.id)
+    }
+
+    fn tracked(&self, id: u64) -> Option<&Tracked<M>> {
+        self.position(id).ok().and_then(|at| self.streams.get(at))
+    }
+
+    fn tracked_mut(&mut self, id: u64) -> Option<&mut Tracked<M>> {
+        self.position(id).ok().and_then(|at| self.streams.get_mut(at))
+    }
+
+    /// Adds a stream that is not tracked.
+    fn insert(&mut self, tracked: Tracked<M>) {
+        if let Err(at) = self.position(tracked.id) {
+            self.streams.reserve_exact(1);
+            self.streams.insert(at, tracked);
+        }
     }
 }
 

@@ -10,8 +10,10 @@
 //!
 //! Lost contacts are service nodes whose link broke. Dialling one of them now and then is what heals a partition.
 
+use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
+use core::num::NonZeroU64;
 
 use crate::address::AddressClass;
 use crate::{Address, Duration, Instant, PeerId, SavedAddress};
@@ -69,12 +71,19 @@ pub enum Noted {
     Full,
 }
 
+/// Places by which the list grows: doubling would leave half of it empty.
+const GROWTH: usize = 8;
+
+/// Whose word an address is: the first eight bytes of the peer id, which is enough to count by.
+type Source = NonZeroU64;
+
 #[derive(Clone, Debug)]
 struct Entry {
-    /// Who is there, as the address says or the last link proved.
-    peer: Option<PeerId>,
+    address: Address,
+    /// Who is there as the last link proved, if that is not what the address says.
+    proved: Option<Box<PeerId>>,
     /// Who told of it; `None` for the operator and the last run.
-    source: Option<PeerId>,
+    source: Option<Source>,
     configured: bool,
     tried: bool,
     /// Failed dials since the last link.
@@ -87,9 +96,10 @@ struct Entry {
 }
 
 impl Entry {
-    const fn new(peer: Option<PeerId>, source: Option<PeerId>, now: Instant) -> Self {
+    const fn new(address: Address, source: Option<Source>, now: Instant) -> Self {
         Self {
-            peer,
+            address,
+            proved: None,
             source,
             configured: false,
             tried: false,
@@ -98,6 +108,19 @@ impl Entry {
             not_before: None,
             lost: None,
         }
+    }
+
+    /// Who is there, as the address says or the last link proved.
+    fn peer(&self) -> Option<PeerId> {
+        self.proved.as_deref().copied().or(self.address.peer)
+    }
+
+    fn is_new(&self) -> bool {
+        !self.tried && !self.configured
+    }
+
+    fn is_tried(&self) -> bool {
+        self.tried && !self.configured
     }
 
     /// Less is better. A new address counts like a tried one that failed twice: a stranger's word is worth a dial
@@ -114,19 +137,20 @@ pub struct Book {
     own: PeerId,
     limits: BookLimits,
     local: BTreeSet<AddressClass>,
-    entries: BTreeMap<Address, Entry>,
+    /// Ascending by address.
+    entries: Vec<Entry>,
 }
 
 impl Book {
     /// An empty book of the node `own`.
     #[must_use]
     pub const fn new(own: PeerId, limits: BookLimits) -> Self {
-        Self { own, limits, local: BTreeSet::new(), entries: BTreeMap::new() }
+        Self { own, limits, local: BTreeSet::new(), entries: Vec::new() }
     }
 
     /// The addresses that the operator gave, ascending.
     pub fn configured(&self) -> impl Iterator<Item = &Address> {
-        self.entries.iter().filter(|(_, entry)| entry.configured).map(|(address, _)| address)
+        self.iter_entries(|entry| entry.configured).map(|entry| &entry.address)
     }
 
     /// Allows addresses of a class: the node listens there. Public ones always are.
@@ -157,8 +181,9 @@ impl Book {
     /// Takes an address from the operator, and allows its class from then on.
     pub fn configure(&mut self, address: Address, now: Instant) {
         self.allow(address.class());
-        let peer = address.peer;
-        self.entries.entry(address).or_insert_with(|| Entry::new(peer, None, now)).configured = true;
+        if let Some(entry) = self.entry_of(&address, now) {
+            entry.configured = true;
+        }
         self.trim();
     }
 
@@ -170,8 +195,7 @@ impl Book {
             if peer.is_none() || peer == Some(self.own) || !self.allows(&saved.address) {
                 continue;
             }
-            let entry =
-                self.entries.entry(saved.address.clone()).or_insert_with(|| Entry::new(peer, None, now));
+            let Some(entry) = self.entry_of(&saved.address, now) else { continue };
             entry.tried |= saved.tried;
             entry.lost = entry.lost.or(saved.lost.then_some(now));
         }
@@ -180,24 +204,29 @@ impl Book {
 
     /// Takes an address from a service node's home claim, told by `source`.
     pub fn learn(&mut self, address: Address, source: PeerId, now: Instant) -> Noted {
-        let Some(peer) = address.peer.filter(|peer| *peer != self.own) else { return Noted::NoPeer };
+        if address.peer.is_none_or(|peer| peer == self.own) {
+            return Noted::NoPeer;
+        }
         if !self.allows(&address) {
             return Noted::Class;
         }
-        if self.entries.contains_key(&address) {
+        if self.get(&address).is_some() {
             return Noted::Known;
         }
         if self.at_endpoint(&address) >= 2 {
             return Noted::Endpoint;
         }
-        if self.new_entries().filter(|(_, entry)| entry.source == Some(source)).count()
+        let source = source.0.first_chunk().and_then(|first| Source::new(u64::from_be_bytes(*first)));
+        if self.iter_entries(Entry::is_new).filter(|entry| entry.source == source).count()
             >= self.limits.per_source
         {
             return Noted::Quota;
         }
-        self.entries.insert(address.clone(), Entry::new(Some(peer), Some(source), now));
+        if let Some(entry) = self.entry_of(&address, now) {
+            entry.source = source;
+        }
         self.trim();
-        if self.entries.contains_key(&address) { Noted::New } else { Noted::Full }
+        if self.get(&address).is_some() { Noted::New } else { Noted::Full }
     }
 
     /// A link to `address` stands, and `peer` proved to be there.
@@ -205,8 +234,8 @@ impl Book {
         if !self.allows(address) {
             return;
         }
-        let entry = self.entries.entry(address.clone()).or_insert_with(|| Entry::new(Some(peer), None, now));
-        entry.peer = Some(peer);
+        let Some(entry) = self.entry_of(address, now) else { return };
+        entry.proved = (address.peer != Some(peer)).then(|| Box::new(peer));
         entry.tried = true;
         entry.failures = 0;
         entry.not_before = None;
@@ -217,7 +246,7 @@ impl Book {
 
     /// A link to `peer` stands, whoever opened it: it is lost no more.
     pub fn found(&mut self, peer: PeerId) {
-        for entry in self.entries.values_mut().filter(|entry| entry.peer == Some(peer)) {
+        for entry in self.entries.iter_mut().filter(|entry| entry.peer() == Some(peer)) {
             entry.lost = None;
         }
     }
@@ -225,7 +254,7 @@ impl Book {
     /// A dial to `address` failed. `jitter` is any random number: it spreads the pause by a quarter either way.
     pub fn failed(&mut self, address: &Address, now: Instant, jitter: u64) {
         let limits = self.limits;
-        let Some(entry) = self.entries.get_mut(address) else { return };
+        let Some(entry) = self.get_mut(address) else { return };
         let (first, longest) = limits.backoff;
         let longest = if entry.configured { longest.min(limits.backoff_configured) } else { longest };
         let pause = first.saturating_mul(1_u32.checked_shl(entry.failures).unwrap_or(u32::MAX)).min(longest);
@@ -238,10 +267,10 @@ impl Book {
 
     /// Another peer than `address` names is there: it is dropped, or, if it is configured, counts as failed.
     pub fn mismatched(&mut self, address: &Address, now: Instant, jitter: u64) {
-        if self.entries.get(address).is_some_and(|entry| entry.configured) {
+        if self.get(address).is_some_and(|entry| entry.configured) {
             self.failed(address, now, jitter);
         } else {
-            self.entries.remove(address);
+            self.remove(address);
         }
     }
 
@@ -252,7 +281,7 @@ impl Book {
             return;
         }
         self.found(peer);
-        let entry = self.entries.entry(address.clone()).or_insert_with(|| Entry::new(Some(peer), None, now));
+        let Some(entry) = self.entry_of(address, now) else { return };
         entry.tried = true;
         entry.since = now;
         entry.lost = Some(now);
@@ -267,35 +296,31 @@ impl Book {
         random: u64,
     ) -> Option<Address> {
         let oldest = now - self.limits.lost_for;
-        for entry in self.entries.values_mut() {
+        for entry in &mut self.entries {
             entry.lost = entry.lost.filter(|since| *since >= oldest);
         }
-        pick(self.entries.iter().filter(|(_, entry)| entry.lost.is_some() && !held(entry, &linked)), random)
+        pick(self.iter_entries(|entry| entry.lost.is_some() && !held(entry, &linked)), random)
     }
 
     /// A random configured address to dial, without regard to pauses.
     #[must_use]
     pub fn next_bootstrap(&self, linked: impl Fn(PeerId) -> bool, random: u64) -> Option<Address> {
-        pick(self.entries.iter().filter(|(_, entry)| entry.configured && !held(entry, &linked)), random)
+        pick(self.iter_entries(|entry| entry.configured && !held(entry, &linked)), random)
     }
 
     /// What a node without enough links dials next: of the addresses whose pause is over, a random one of the least
     /// failed, configured and tried ones before new ones.
     #[must_use]
     pub fn next_dial(&self, now: Instant, linked: impl Fn(PeerId) -> bool, random: u64) -> Option<Address> {
-        let open = |(_, entry): &(&Address, &Entry)| {
-            entry.not_before.is_none_or(|at| at <= now) && !held(entry, &linked)
-        };
-        let least = self.entries.iter().filter(open).map(|(_, entry)| entry.cost()).min()?;
-        pick(self.entries.iter().filter(open).filter(|(_, entry)| entry.cost() == least), random)
+        let open = |entry: &Entry| entry.not_before.is_none_or(|at| at <= now) && !held(entry, &linked);
+        let least = self.iter_entries(open).map(Entry::cost).min()?;
+        pick(self.iter_entries(open).filter(|entry| entry.cost() == least), random)
     }
 
     /// When [`next_dial`](Self::next_dial) has something to offer: `None` if never.
     #[must_use]
     pub fn next_dial_at(&self, now: Instant, linked: impl Fn(PeerId) -> bool) -> Option<Instant> {
-        self.entries
-            .values()
-            .filter(|entry| !held(entry, &linked))
+        self.iter_entries(|entry| !held(entry, &linked))
             .map(|entry| entry.not_before.map_or(now, |at| at.max(now)))
             .min()
     }
@@ -304,10 +329,8 @@ impl Book {
     #[must_use]
     pub fn addresses(&self, peer: PeerId) -> Vec<Address> {
         let mut out: Vec<(u32, &Address)> = self
-            .entries
-            .iter()
-            .filter(|(_, entry)| entry.peer == Some(peer))
-            .map(|(address, entry)| (entry.cost(), address))
+            .iter_entries(|entry| entry.peer() == Some(peer))
+            .map(|entry| (entry.cost(), &entry.address))
             .collect();
         out.sort();
         out.into_iter().map(|(_, address)| address.clone()).collect()
@@ -316,12 +339,12 @@ impl Book {
     /// What to persist, best first: all addresses whose peer is known.
     #[must_use]
     pub fn snapshot(&self) -> Vec<SavedAddress> {
-        let mut out: Vec<(&Address, &Entry)> = self.entries.iter().collect();
-        out.sort_by_key(|(_, entry)| (!entry.tried, entry.failures, core::cmp::Reverse(entry.since)));
+        let mut out: Vec<&Entry> = self.entries.iter().collect();
+        out.sort_by_key(|entry| (!entry.tried, entry.failures, core::cmp::Reverse(entry.since)));
         let mut seen = BTreeSet::new();
         out.into_iter()
-            .filter_map(|(address, entry)| {
-                let address = address.clone().with_peer(entry.peer?);
+            .filter_map(|entry| {
+                let address = entry.address.clone().with_peer(entry.peer()?);
                 seen.insert(address.clone()).then_some(SavedAddress {
                     address,
                     tried: entry.tried,
@@ -334,7 +357,7 @@ impl Book {
 
     /// All addresses, ascending.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = &Address> {
-        self.entries.keys()
+        self.entries.iter().map(|entry| &entry.address)
     }
 
     /// The laws of the book, for tests.
@@ -343,77 +366,103 @@ impl Book {
     /// The law that is broken.
     pub fn check_invariants(&self) -> Result<(), &'static str> {
         let law = |holds: bool, text| if holds { Ok(()) } else { Err(text) };
-        let configured = self.entries.values().filter(|entry| entry.configured).count();
+        law(self.entries.is_sorted_by(|a, b| a.address < b.address), "addresses ascend, without duplicates")?;
+        let configured = self.iter_entries(|entry| entry.configured).count();
         let bound = self.limits.addresses_max.max(configured);
         law(self.entries.len() <= bound, "addresses are bounded")?;
-        let lost = self.entries.values().filter(|entry| entry.lost.is_some()).count();
+        let lost = self.iter_entries(|entry| entry.lost.is_some()).count();
         law(lost <= self.limits.lost_max, "lost contacts are bounded")?;
-        law(self.entries.keys().all(|address| self.allows(address)), "only allowed classes")?;
+        law(self.iter().all(|address| self.allows(address)), "only allowed classes")?;
         law(
-            self.entries.values().all(|entry| entry.configured || entry.peer.is_some()),
+            self.entries.iter().all(|entry| entry.configured || entry.peer().is_some()),
             "whoever was not configured has a peer",
         )
     }
 
-    fn new_entries(&self) -> impl Iterator<Item = (&Address, &Entry)> {
-        self.entries.iter().filter(|(_, entry)| !entry.tried && !entry.configured)
+    fn iter_entries(&self, take: impl Fn(&Entry) -> bool + Clone) -> impl Iterator<Item = &Entry> + Clone {
+        self.entries.iter().filter(move |entry| take(entry))
+    }
+
+    fn position(&self, address: &Address) -> Result<usize, usize> {
+        self.entries.binary_search_by(|entry| entry.address.cmp(address))
+    }
+
+    fn get(&self, address: &Address) -> Option<&Entry> {
+        self.position(address).ok().and_then(|at| self.entries.get(at))
+    }
+
+    fn get_mut(&mut self, address: &Address) -> Option<&mut Entry> {
+        self.position(address).ok().and_then(|at| self.entries.get_mut(at))
+    }
+
+    fn remove(&mut self, address: &Address) {
+        if let Ok(at) = self.position(address) {
+            self.entries.remove(at);
+        }
+    }
+
+    /// The entry of an address, a new one where there was none. Never `None`.
+    fn entry_of(&mut self, address: &Address, now: Instant) -> Option<&mut Entry> {
+        let at = self.position(address).unwrap_or_else(|at| {
+            if self.entries.len() == self.entries.capacity() {
+                self.entries.reserve_exact(GROWTH);
+            }
+            self.entries.insert(at, Entry::new(address.clone(), None, now));
+            at
+        });
+        self.entries.get_mut(at)
     }
 
     /// Entries for the endpoint of `address`, whoever is said to be there.
     fn at_endpoint(&self, address: &Address) -> usize {
         let least = Address { peer: None, ..address.clone() };
         let endpoint = (&address.host, address.port, address.secure);
-        self.entries
-            .range(least..)
-            .take_while(|(other, _)| (&other.host, other.port, other.secure) == endpoint)
-            .count()
+        let first = self.entries.partition_point(|entry| entry.address < least);
+        let from = self.entries.iter().skip(first).map(|entry| &entry.address);
+        from.take_while(|other| (&other.host, other.port, other.secure) == endpoint).count()
     }
 
     /// Brings the book back within its bounds. Of the lost contacts the oldest is forgotten as such. Of the new and the
     /// tried addresses, half of the places each, those go that failed most; then a new one of the source that told of
     /// most, and a tried one that is not lost; then the oldest.
     fn trim(&mut self) {
-        while self.entries.values().filter(|entry| entry.lost.is_some()).count() > self.limits.lost_max {
-            let oldest = self.entries.values_mut().filter(|entry| entry.lost.is_some());
+        while self.iter_entries(|entry| entry.lost.is_some()).count() > self.limits.lost_max {
+            let oldest = self.entries.iter_mut().filter(|entry| entry.lost.is_some());
             let Some(entry) = oldest.min_by_key(|entry| entry.lost) else { break };
             entry.lost = None;
         }
-        let configured = self.entries.values().filter(|entry| entry.configured).count();
+        let configured = self.iter_entries(|entry| entry.configured).count();
         let places = self.limits.addresses_max.saturating_sub(configured);
         let half = places / 2;
-        while self.new_entries().count() > half {
-            let mut told: BTreeMap<Option<PeerId>, usize> = BTreeMap::new();
-            for (_, entry) in self.new_entries() {
+        while self.iter_entries(Entry::is_new).count() > half {
+            let mut told: BTreeMap<Option<Source>, usize> = BTreeMap::new();
+            for entry in self.iter_entries(Entry::is_new) {
                 *told.entry(entry.source).or_default() += 1;
             }
-            let worst = self.new_entries().max_by_key(|(_, entry)| {
+            let worst = self.iter_entries(Entry::is_new).max_by_key(|entry| {
                 (entry.failures, told.get(&entry.source).copied(), core::cmp::Reverse(entry.since))
             });
-            let Some(address) = worst.map(|(address, _)| address.clone()) else { break };
-            self.entries.remove(&address);
+            let Some(address) = worst.map(|entry| entry.address.clone()) else { break };
+            self.remove(&address);
         }
-        while self.tried_entries().count() > places.saturating_sub(half) {
-            let worst = self.tried_entries().max_by_key(|(_, entry)| {
-                (entry.lost.is_none(), entry.failures, core::cmp::Reverse(entry.since))
-            });
-            let Some(address) = worst.map(|(address, _)| address.clone()) else { break };
-            self.entries.remove(&address);
+        while self.iter_entries(Entry::is_tried).count() > places.saturating_sub(half) {
+            let worst = self
+                .iter_entries(Entry::is_tried)
+                .max_by_key(|entry| (entry.lost.is_none(), entry.failures, core::cmp::Reverse(entry.since)));
+            let Some(address) = worst.map(|entry| entry.address.clone()) else { break };
+            self.remove(&address);
         }
-    }
-
-    fn tried_entries(&self) -> impl Iterator<Item = (&Address, &Entry)> {
-        self.entries.iter().filter(|(_, entry)| entry.tried && !entry.configured)
     }
 }
 
 /// Whether an entry's peer needs no dial.
 fn held(entry: &Entry, linked: impl Fn(PeerId) -> bool) -> bool {
-    entry.peer.is_some_and(linked)
+    entry.peer().is_some_and(linked)
 }
 
 /// One of the entries, by a random number.
-fn pick<'a>(entries: impl Iterator<Item = (&'a Address, &'a Entry)> + Clone, random: u64) -> Option<Address> {
+fn pick<'a>(entries: impl Iterator<Item = &'a Entry> + Clone, random: u64) -> Option<Address> {
     let count = u64::try_from(entries.clone().count()).ok()?;
     let chosen = usize::try_from(random.checked_rem(count)?).ok()?;
-    entries.map(|(address, _)| address.clone()).nth(chosen)
+    entries.map(|entry| entry.address.clone()).nth(chosen)
 }

@@ -12,6 +12,7 @@
 //! Wall-clock time decides once, on arrival, how long an entry is held: to its expiry plus the tolerance, at most
 //! one lifetime. From then on the monotonic clock counts, so a jump of the wall clock empties nothing.
 
+use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 use core::cmp::Reverse;
@@ -212,7 +213,8 @@ struct Holding {
 #[derive(Clone, Debug)]
 pub struct Store {
     limits: StoreLimits,
-    slots: BTreeMap<Slot, BTreeMap<PeerId, Entry>>,
+    /// Boxed: a tree of few entries keeps places for eleven.
+    slots: BTreeMap<Slot, BTreeMap<PeerId, Box<Entry>>>,
     holdings: BTreeMap<PeerId, Holding>,
     /// (entries, draw, peer): the last gives way first.
     loads: BTreeSet<(usize, u64, PeerId)>,
@@ -516,18 +518,18 @@ impl Store {
     }
 
     fn slot(&self, slot: Slot) -> impl Iterator<Item = (&PeerId, &Entry)> {
-        self.slots.get(&slot).into_iter().flatten()
+        self.slots.get(&slot).into_iter().flatten().map(|(peer, entry)| (peer, &**entry))
     }
 
     fn entry(&self, slot: Slot, peer: PeerId) -> Option<&Entry> {
-        self.slots.get(&slot)?.get(&peer)
+        self.slots.get(&slot)?.get(&peer).map(|entry| &**entry)
     }
 
     /// Inserts or replaces an entry, in all indexes.
     fn insert(&mut self, slot: Slot, peer: PeerId, entry: Entry) {
         self.bytes = self.bytes.saturating_add(entry.bytes.len());
         self.deadlines.insert((entry.until, slot, peer));
-        let old = self.slots.entry(slot).or_default().insert(peer, entry);
+        let old = self.slots.entry(slot).or_default().insert(peer, Box::new(entry));
         if let Some(old) = old {
             self.bytes = self.bytes.saturating_sub(old.bytes.len());
             // Only if the replacement ends at another time: otherwise this deadline is its own.

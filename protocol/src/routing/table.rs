@@ -32,6 +32,9 @@ mod tests;
 /// How long a failed contact is passed over once another node names it as linked.
 const TOLD_ALIVE: Duration = Duration::from_secs(10);
 
+/// Places by which the list of unlinked contacts grows: doubling would leave half of it empty.
+const GROWTH: usize = 16;
+
 /// Bounds of a [`Table`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TableLimits {
@@ -574,6 +577,9 @@ impl Table {
         let Err(at) = position(&self.known, &contact.id) else { return Learned::Known };
         if contact.id == self.location {
             return Learned::Refused;
+        }
+        if self.known.len() == self.known.capacity() {
+            self.known.reserve_exact(GROWTH);
         }
         self.known.insert(at, contact);
         if self.known.len() <= self.limits.known_max {

@@ -53,7 +53,7 @@ impl End {
             role,
             max_frame,
             frame_charge: 0,
-            link,
+            link: link.into(),
             relay_bytes_max: 1 << 20,
             network,
             identity: person.identity.clone(),

@@ -1,3 +1,4 @@
+use alloc::sync::Arc;
 use alloc::vec;
 use core::time::Duration;
 
@@ -48,7 +49,7 @@ fn silence_is_noticed_sooner_between_service_nodes() {
 #[test]
 fn any_message_counts_as_life() {
     let mut deaf = config(Role::Initiator, 1);
-    deaf.link.silence_client = secs(1000);
+    Arc::make_mut(&mut deaf.link).silence_client = secs(1000);
     let mut pair = Pair::established_from(deaf, config(Role::Responder, 2));
     pair.cut[B] = true;
     for _ in 0..10 {
@@ -89,7 +90,7 @@ fn a_sleep_is_not_silence() {
 fn stuck() -> Pair {
     let mut pair = Pair::established();
     let mut first = config(Role::Initiator, 1);
-    first.link.silence_client = secs(1000);
+    Arc::make_mut(&mut first.link).silence_client = secs(1000);
     let mut a = Session::new(first, crypto(), Instant::ZERO);
     let mut b = responder();
     a.grant(2048);

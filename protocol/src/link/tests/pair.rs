@@ -37,7 +37,7 @@ pub(super) fn config(role: Role, name: u8) -> SessionConfig {
         role,
         max_frame: link.frame_bytes_max,
         frame_charge: 0,
-        link,
+        link: Arc::new(link),
         relay_bytes_max: 1 << 20,
         network,
         identity: Identity::from_seed([name; 32]),

@@ -22,7 +22,7 @@ fn config(role: Role, name: u8) -> SessionConfig {
         role,
         max_frame: 1024,
         frame_charge: 0,
-        link,
+        link: Arc::new(link),
         relay_bytes_max: 0,
         network,
         identity: Identity::from_seed([name; 32]),

@@ -126,6 +126,12 @@ impl HomeClaim {
         })
     }
 
+    /// The peer of an encoded home claim.
+    pub(crate) fn peer_in(bytes: &[u8]) -> Option<PeerId> {
+        // After the version and the length of the id, which has one encoding.
+        bytes.get(2..).and_then(|rest| rest.first_chunk()).map(|id| PeerId(*id))
+    }
+
     /// Checks the signature.
     #[must_use]
     pub fn verify(&self, crypto: &dyn Crypto, network: &NetworkId) -> bool {

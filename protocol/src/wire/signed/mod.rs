@@ -160,7 +160,7 @@ fn millis(duration: Duration) -> u64 {
 }
 
 /// Whether wall time `unix_ms` lies within a validity, give or take `tolerance`.
-fn is_within(issued_ms: u64, expiry_ms: u64, unix_ms: u64, tolerance: Duration) -> bool {
+pub(crate) fn is_within(issued_ms: u64, expiry_ms: u64, unix_ms: u64, tolerance: Duration) -> bool {
     let tolerance_ms = millis(tolerance);
     issued_ms <= unix_ms.saturating_add(tolerance_ms) && unix_ms < expiry_ms.saturating_add(tolerance_ms)
 }
