@@ -148,7 +148,7 @@ export class Room {
     this.#events.emit('progress', event)
   }
 
-  /** @internal The room is over; its members are no longer known. */
+  /** @internal The room is over, and its members are forgotten. */
   ended(reason) {
     if (this.#left) return
     this.#left = true

@@ -287,7 +287,7 @@ impl Node {
             // The peer has given the older one up.
             self.fail_link(attempt.link, CloseReason::Ice, now);
         }
-        if self.attempts_full() {
+        if self.attempts_full() || self.farewell.is_some() {
             return Err(Refused::Late);
         }
         self.start_attempt(peer, session, false, now);
@@ -337,6 +337,19 @@ impl Node {
             && direct.attempt.is_some_and(|attempt| attempt.link == id)
         {
             direct.attempt = None;
+        }
+    }
+
+    /// Gives up all attempts.
+    pub(super) fn end_attempts(&mut self, now: Instant) {
+        let links: Vec<LinkId> = self
+            .directs
+            .pairs
+            .values()
+            .filter_map(|direct| direct.attempt.map(|attempt| attempt.link))
+            .collect();
+        for link in links {
+            self.fail_link(link, CloseReason::Shutdown, now);
         }
     }
 

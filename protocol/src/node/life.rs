@@ -237,6 +237,8 @@ impl Node {
             return;
         }
         self.save(now);
+        // A direct link that took a circuit's place now would take what is queued there with it.
+        self.end_attempts(now);
         self.enter_farewell(Farewell::Sending, now);
     }
 
@@ -252,6 +254,7 @@ impl Node {
             return false;
         }
         match farewell {
+            Farewell::Sending if self.resumes_streams() => return false,
             Farewell::Sending => self.enter_farewell(Farewell::Withdrawing, now),
             Farewell::Withdrawing if self.requests.values().any(|one| one.task == Task::Withdraw) => {
                 return false;
@@ -262,6 +265,15 @@ impl Node {
             Farewell::Links | Farewell::Over => return false,
         }
         true
+    }
+
+    /// Whether a present member is linked anew and has not proved the room on that link yet: what its old link took with it is
+    /// still to be sent.
+    fn resumes_streams(&self) -> bool {
+        let members = self.rooms.values().flat_map(|room| room.members.iter());
+        members
+            .filter(|(_, member)| member.present && member.link.is_none())
+            .any(|(peer, _)| self.peers.contains_key(peer))
     }
 
     /// The time for a step of the shutdown is over.

@@ -36,8 +36,8 @@ fn files() -> Vec<PathBuf> {
         {
             let (path, name) = (entry.path(), entry.file_name().to_string_lossy().into_owned());
             let kind = entry.file_type().expect("a file type");
-            let skipped =
-                ["target", "node_modules", "dist", "pkg", "corpus", "artifacts"].contains(&name.as_str());
+            let skipped = ["target", "node_modules", "dist", "wasm", "pkg", "corpus", "artifacts"]
+                .contains(&name.as_str());
             let hidden =
                 name.starts_with('.') && ![".ci", ".cargo", ".config", ".gitignore"].contains(&name.as_str());
             if skipped || hidden {

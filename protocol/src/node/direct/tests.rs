@@ -384,6 +384,20 @@ fn an_attempt_whose_circuit_made_way_for_another_begins_anew_on_that() {
 }
 
 #[test]
+fn a_shutdown_ends_attempts_so_that_what_is_queued_leaves_by_the_circuit() {
+    let (mut world, lower, upper) = World::relayed();
+    world.finds(lower, offer());
+    let (now, link) = (world.now, world.dialled(upper));
+    world.nodes[upper].shutdown(now);
+    world.settle();
+    let closed = |(who, output): &(usize, Output)| {
+        *who == upper && matches!(output, Output::Close(closed, CloseReason::Shutdown) if *closed == link)
+    };
+    assert!(world.asked.iter().any(closed));
+    assert!(world.nodes[upper].directs.pairs.values().all(|direct| direct.attempt.is_none()));
+}
+
+#[test]
 fn a_channel_that_opens_too_early_is_a_failed_attempt() {
     let (mut world, lower, upper) = World::relayed();
     let link = world.dialled(lower);
