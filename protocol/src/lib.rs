@@ -15,6 +15,8 @@
 //!    says in that order. Nothing in there waits for you: hand things over and go on.
 //!    - [`Output::Dial`]: open a carrier, and answer once, with [`Input::Connected`] or [`Input::DialFailed`]. The node
 //!      gives up by itself after [`LinkConfig::dial_timeout`] and says so with `Close`.
+//!    - [`Output::RemoteSignal`]: for the WebRTC stack of a [`Target::WebRtc`], whose own findings go in as
+//!      [`Input::LocalSignal`]. Without [`WebRtcConfig::enabled`] there are none.
 //!    - [`Output::Send`]: one frame for the carrier, which must keep frames whole, in order, and lose none.
 //!    - [`Output::Close`]: send what was handed over, then close the carrier, or give up the dial. Nothing more is said of
 //!      this link, by neither side.
@@ -141,7 +143,7 @@
 //!
 //! # What is in it
 //! - Rooms: join, leave, members, messages to all or to some, in order and repaired, up to 16 MiB each: [`rooms`].
-//! - Links: Noise XX, fragments under credit, keep-alive, circuits through service nodes: [`link`].
+//! - Links: Noise XX, fragments under credit, keep-alive, circuits, and WebRTC between clients: [`link`], [`signal`].
 //! - Routing: leaf set and k-buckets of service nodes, claims held for rooms, the address book: [`routing`].
 //! - The wire: [`wire`], byte by byte in `docs/protocol.md`. Crypto, real and ideal: [`crypto`].
 //! - Views of a running node ([`Node::links`], [`Node::rooms`], [`Node::routing_table`], [`Node::metrics`]) and a check of

@@ -386,7 +386,7 @@ impl Node {
     }
 
     /// A holder has a newer claim of this node, from another run: the next one steps over it.
-    fn step_over(&mut self, room: RoomId, newer: &Bytes, now: Instant) {
+    pub(super) fn step_over(&mut self, room: RoomId, newer: &Bytes, now: Instant) {
         if let Some(claim) = self.checked_claim(&newer.clone(), now).filter(|claim| claim.peer() == self.me) {
             self.sequence_floor = self.sequence_floor.max(claim.sequence());
         }

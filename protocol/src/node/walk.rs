@@ -71,6 +71,8 @@ pub(super) struct Walk {
     room: RoomId,
     replica: u8,
     nodes: BTreeMap<Distance, (PeerId, Asked)>,
+    /// The own newer claim that a holder has, if one has.
+    newer: Option<Bytes>,
     /// Claims of others that came.
     claims: Vec<Bytes>,
     asked: usize,
@@ -143,8 +145,17 @@ impl Node {
             return false;
         }
         let nodes = BTreeMap::new();
-        let mut walk =
-            Walk { goal, answers, room, replica, nodes, claims: Vec::new(), asked: 0, placing: false };
+        let mut walk = Walk {
+            goal,
+            answers,
+            room,
+            replica,
+            nodes,
+            newer: None,
+            claims: Vec::new(),
+            asked: 0,
+            placing: false,
+        };
         let key = walk.key();
         for peer in self.table.nearest_known(&key, STARTS, now) {
             walk.learn(peer);
@@ -300,6 +311,7 @@ impl Node {
             answer.homes.iter().filter_map(|claim| self.learn_home(claim, Some(peer), now)).collect();
         if let Some(walk) = self.walks.get_mut(&id) {
             nearer.into_iter().for_each(|peer| walk.learn(peer));
+            walk.newer = walk.newer.take().or_else(|| answer.newer.clone());
         }
         self.take_claims(id, peer, answer, now);
         self.leave_walked(peer, now);
@@ -388,6 +400,9 @@ impl Node {
             }
         }
         if !walk.answers {
+            if let Some(newer) = &walk.newer {
+                self.step_over(walk.room, newer, now);
+            }
             return self.learn_claims(&walk.claims, now);
         }
         let reached = walk.nodes.values().any(|(_, state)| matches!(state, Asked::Answered(_)));
@@ -396,7 +411,7 @@ impl Node {
             Goal::Find => Content::Find(FindAnswer { claims: Bounded::truncated(walk.claims) }),
             Goal::Publish(_) if reached => Content::Publish(PublishAnswer {
                 claims: Bounded::truncated(walk.claims),
-                newer: None,
+                newer: walk.newer,
                 slow_down: 0,
             }),
             Goal::Publish(_) => Content::Failed,

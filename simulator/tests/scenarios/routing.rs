@@ -269,23 +269,25 @@ fn claims_are_kept_under_every_key_of_their_room() {
     world.pass(secs(5));
     world.join(member, 1);
     world.pass(secs(5));
-    let room = world.room(1);
-    let holders: Vec<NodeIndex> = world
-        .sim
-        .nodes()
-        .take(40)
-        .filter(|node| world.node(*node).routing_table().held.iter().any(|(held, _)| *held == room))
-        .collect();
-    assert!((10..=12).contains(&holders.len()), "four for each of three keys: {}", holders.len());
-    // Those of the first key fall silent at once.
-    let root = world.find(member, 1).route;
-    assert!(!root.is_empty());
+    let held = holders(&world, 1).len();
+    assert!((10..=12).contains(&held), "four for each of three keys: {held}");
     world.leave(member, 1);
     world.pass(secs(5));
-    let held = world.sim.nodes().take(40).any(|node| {
-        world.node(node).routing_table().held.iter().any(|(held, claims)| *held == room && *claims > 0)
-    });
-    assert!(!held, "a withdrawal reaches all of them");
+    let left: usize = holders(&world, 1).iter().map(|(_, claims)| claims).sum();
+    assert_eq!(left, 0, "a withdrawal reaches all of them");
+    world.join(member, 1);
+    world.pass(secs(5));
+    // Those of the first key fall silent at once, before anybody can take their place.
+    let first = by_distance(&world, 1);
+    let seeker = world.sim.add_client();
+    world.sim.start(seeker, &[first[20]]);
+    world.pass(secs(5));
+    for holder in &first[..4] {
+        world.sim.crash(*holder, Crash::Host);
+    }
+    let found = world.find(seeker, 1);
+    assert_eq!(found.members, [world.sim.peer_id(member)]);
+    assert!(found.attempts > 1, "by another key: {found:?}");
 }
 
 #[test]
