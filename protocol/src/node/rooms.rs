@@ -149,9 +149,12 @@ impl Member {
         in_turn().find(|home| !self.denied.contains(home)).or_else(|| in_turn().next())
     }
 
-    /// Whether each of its homes said that it is not there.
+    /// Whether enough of its homes said that it is not there: one, of who was linked and is not; two, of who is known by a
+    /// claim alone. Who lives and moved elsewhere says so by a newer claim, and asks for a link by itself.
     pub(super) fn is_denied(&self) -> bool {
-        self.claim.homes().iter().all(|home| self.denied.contains(home))
+        let homes = self.claim.homes();
+        let enough = if self.present_since.is_some() { 1 } else { 2 };
+        homes.iter().filter(|home| self.denied.contains(home)).count() >= homes.len().min(enough)
     }
 }
 
