@@ -187,6 +187,8 @@ pub use network::{NetworkId, NetworkIdError};
 pub use node::Node;
 pub use node::SnapshotError;
 pub use node::api::*;
+#[cfg(feature = "byzantine")]
+pub use node::byzantine::{Accomplices, Misbehaviour};
 pub use room_key::{RoomKey, RoomNameError, passphrase_from_file};
 pub use signal::{IceServer, Signal};
 pub use time::{Duration, Instant};

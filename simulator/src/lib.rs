@@ -49,7 +49,7 @@ pub use report::{
 };
 pub use rng::{Rng, seed_bytes, zipf};
 pub use run::{Outcome, Progress, RunOptions};
-pub use scenario::{Expectations, Scenario, ScenarioError};
+pub use scenario::{Expectations, Malicious, MaliciousKind, Scenario, ScenarioError};
 pub use trace::TraceSample;
 pub use world::{
     Check, Condition, Crash, NodeEvent, NodeIndex, RawLink, RawState, Sent, Simulation, SimulationConfig,

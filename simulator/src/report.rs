@@ -34,6 +34,8 @@ pub struct Report {
     pub decision_hash: String,
     /// Finds by strangers.
     pub finds: FindFigures,
+    /// Iterative look-ups.
+    pub walks: WalkFigures,
     /// Finds that began or ended between a fault and the end of its time to recover.
     pub finds_in_faults: FaultFindFigures,
     /// Members named by the answers to eligible finds that did not run or were not in the room, as a share of all named.
@@ -115,6 +117,8 @@ pub struct FindFigures {
     pub succeeded: u64,
     /// Eligible ones that did at the first attempt.
     pub succeeded_at_once: u64,
+    /// Those named as members, in answers to all of them, that never were.
+    pub false_members: u64,
     /// Share of eligible ones that succeeded at the first attempt.
     pub first_attempt_rate: Option<f64>,
     /// Share of eligible ones that succeeded within three retries.
@@ -135,6 +139,19 @@ pub struct FindFigures {
     pub latency_ms_p99: Option<f64>,
     /// Mean time to the answer, ms.
     pub latency_ms_mean: Option<f64>,
+}
+
+/// Iterative look-ups in the measured phase.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct WalkFigures {
+    /// Walks for finds, one for each replica key.
+    pub finds: u64,
+    /// Walks of publishers, to read back or in place of requests.
+    pub publishes: u64,
+    /// Questions asked for finds, by the number of all finds.
+    pub queries_per_find: Option<f64>,
+    /// Questions asked by a publisher's walk.
+    pub queries_per_publish: Option<f64>,
 }
 
 /// Finds that began or ended between a fault and the end of its time to recover.
@@ -268,6 +285,7 @@ impl Report {
     pub fn always(&self) -> Vec<String> {
         let counts = [
             (self.messages.duplicates, "messages were delivered twice."),
+            (self.finds.false_members, "members were found that never were."),
             (self.invariant_violations, "invariants were violated."),
             (self.links_budget_exceeded, "times a node had more links than its hard budget."),
         ];
@@ -347,19 +365,19 @@ impl fmt::Display for Report {
         )?;
         writeln!(
             f,
-            "joins     {}; ms p50 {}, p99 {}",
-            self.joins,
-            Figure(self.join_ms_p50),
-            Figure(self.join_ms_p99)
-        )?;
-        writeln!(
-            f,
             "          at once {}, in all {}; stale claims {}; greedy walks {}, {} hops",
             Share(finds.first_attempt_rate),
             Share(finds.success_rate),
             Share(self.stale_claim_share),
             Share(self.greedy_reachability),
             Figure(finds.walk_hops_mean)
+        )?;
+        writeln!(
+            f,
+            "joins     {}; ms p50 {}, p99 {}",
+            self.joins,
+            Figure(self.join_ms_p50),
+            Figure(self.join_ms_p99)
         )?;
         writeln!(
             f,
@@ -439,6 +457,16 @@ impl Report {
                 faults.eligible,
                 Figure(faults.last_failure_s),
                 Figure(recovery.whole_after_s)
+            )?;
+        }
+        if self.walks.finds + self.walks.publishes > 0 {
+            writeln!(
+                f,
+                "asked     {} questions a find, {} a publish that is read back; {} and {} walks",
+                Figure(self.walks.queries_per_find),
+                Figure(self.walks.queries_per_publish),
+                self.walks.finds,
+                self.walks.publishes
             )?;
         }
         if pairs.started > 0 {

@@ -6,7 +6,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use unamed_simulator::{Report, RunOptions, Scenario};
+use unamed_simulator::{MaliciousKind, Report, RunOptions, Scenario};
 
 /// Reads a scenario file and shrinks it: nodes of both kinds, and the time in all. Faults last a minute and a half.
 fn small(name: &str, service_nodes: u32, clients: u32, seconds: u64) -> Scenario {
@@ -53,6 +53,7 @@ fn every_file_is_well_formed_and_expects_something() {
         "hundred-thousand",
         "kad",
         "links",
+        "malicious",
         "mass-failure",
         "nat",
         "partition",
@@ -115,6 +116,47 @@ fn behind_nats_every_member_reaches_every_other() {
     let direct = &report.direct;
     assert!(direct.pairs > 50 && direct.unlinked == 0, "{direct:?}");
     assert!(direct.webrtc > 0 && direct.relayed > 0 && direct.failed > 0, "{direct:?}");
+}
+
+/// `malicious.toml`, small, with these adversaries.
+fn malicious(kind: MaliciousKind, share: f64, sybils: u32) -> Scenario {
+    let mut scenario = small("malicious", 60, 120, 200);
+    (scenario.malicious.kind, scenario.malicious.share, scenario.malicious.sybils) = (kind, share, sybils);
+    scenario.malicious.keys = u8::from(sybils > 0);
+    scenario.workload.find_room = (sybils > 0).then_some(0);
+    scenario
+}
+
+fn success(scenario: &Scenario) -> f64 {
+    run(scenario).finds.success_rate.expect("there were finds")
+}
+
+#[test]
+fn rooms_are_found_past_service_nodes_that_drop_or_lie() {
+    for kind in [MaliciousKind::Silent, MaliciousKind::Lying] {
+        let mut scenario = malicious(kind, 0.33, 0);
+        let report = run(&scenario);
+        assert!(report.finds.success_rate.is_some_and(|rate| rate >= 0.99), "{kind:?}: {report}");
+        assert!(report.walks.finds > 0 && report.walks.publishes > 0, "{kind:?}: {report}");
+        // By requests alone, to one key, much is lost.
+        scenario.protocol.iterative = Some(false);
+        scenario.protocol.replica_keys = Some(1);
+        let without = success(&scenario);
+        assert!(without < 0.97, "{kind:?}: {without}");
+    }
+}
+
+#[test]
+fn a_room_is_found_past_sybils_around_one_of_its_keys() {
+    for kind in [MaliciousKind::Silent, MaliciousKind::Lying] {
+        let mut scenario = malicious(kind, 0.0, 20);
+        let with = success(&scenario);
+        assert!(with >= 0.999, "{kind:?}: {with}");
+        scenario.protocol.iterative = Some(false);
+        scenario.protocol.replica_keys = Some(1);
+        let without = success(&scenario);
+        assert!(without < 0.5, "{kind:?}: {without}");
+    }
 }
 
 #[test]

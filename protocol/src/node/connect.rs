@@ -9,7 +9,6 @@ use super::clock::Timer;
 use super::links::DialFor;
 use super::metrics::Counter;
 use super::requests::{Answer, Content, Request, Task};
-use crate::crypto::{sha256, signing_input};
 use crate::routing::key::home_id;
 use crate::wire::message::{Connect, ConnectAnswer, ConnectReply, ConnectRequest, Purpose};
 use crate::wire::{Routed, decode_body, encode_body};
@@ -64,7 +63,7 @@ impl Node {
             .is_some_and(|member| member.told);
         let claim = if told { Bytes::new() } else { claim };
         let id = self.mint_request();
-        let request = encode_body(&ConnectRequest {
+        let request = ConnectRequest {
             id,
             origin: self.me,
             target: peer,
@@ -73,36 +72,18 @@ impl Node {
             expiry_ms: self.unix_ms.saturating_add(CONNECT_TTL.as_millis() as u64),
             claim,
             home_claim: self.own_home.as_ref().map(|claim| claim.bytes().clone()),
-        });
-        let signature = self.sign("connect", &request);
-        let payload = Bytes::from(encode_body(&Connect { request: Bytes::from(request), signature }));
+        };
+        let signed =
+            Connect::make(&request, self.identity.secret(), self.crypto.as_ref(), &self.config.network);
         self.connecting.insert(peer);
+        let task = Task::Connect { room, peer };
+        let payload = Bytes::from(encode_body(&signed));
         let request = Request {
-            task: Task::Connect { room, peer },
-            purpose: Purpose::Connect,
-            key: home_id(home),
-            replica: 0,
             target: Some(peer),
-            payload,
-            started: now,
             attempt: u8::from(again),
-            avoid_first: Vec::new(),
-            exclude: Vec::new(),
-            through: None,
-            stranded: false,
-            last_route: Vec::new(),
+            ..Request::new(task, Purpose::Connect, home_id(home), payload, now)
         };
         self.start_request(id, request, now);
-    }
-
-    pub(super) fn sign(&self, kind: &str, body: &[u8]) -> [u8; 64] {
-        let input = signing_input(kind, &self.config.network, &[body]);
-        self.crypto.sign(self.identity.secret(), &input)
-    }
-
-    pub(super) fn verify(&self, kind: &str, by: PeerId, body: &[u8], signature: &[u8; 64]) -> bool {
-        let input = signing_input(kind, &self.config.network, &[body]);
-        self.crypto.verify(by.as_bytes(), &input, signature)
     }
 
     /// A connect request reached its target, this node.
@@ -133,7 +114,7 @@ impl Node {
                 self.send_proof(request.room, request.origin, true, now);
             }
         }
-        let reply = encode_body(&ConnectReply {
+        let reply = ConnectReply {
             id: request.id,
             origin: request.origin,
             target: self.me,
@@ -141,32 +122,31 @@ impl Node {
             accept: member && self.farewell.is_none(),
             home_claim: self.own_home.as_ref().map(|claim| claim.bytes().clone()),
             dials,
-        });
-        let signature = self.sign("connect-reply", &reply);
-        let answer = ConnectAnswer { reply: Bytes::from(reply), signature, home: None };
+        };
+        let answer =
+            ConnectAnswer::make(&reply, self.identity.secret(), self.crypto.as_ref(), &self.config.network);
         self.reply(packet, encode_body(&answer), now);
     }
 
     /// A request that names this node and its origin, is signed by it, current, and carries its claim of the room.
     fn checked_connect(&mut self, packet: &Routed, now: Instant) -> Option<(ConnectRequest, [u8; 32])> {
         let connect: Connect = decode_body(&packet.payload).ok()?;
-        let request: ConnectRequest = decode_body(&connect.request).ok()?;
+        let request = connect.open(self.crypto.as_ref(), &self.config.network).ok()?;
         let tolerance = self.config.routing.clock_tolerance.as_millis() as u64;
         let current = request.expiry_ms.saturating_add(tolerance) >= self.unix_ms
             && request.expiry_ms <= self.unix_ms.saturating_add(tolerance + CONNECT_TTL.as_millis() as u64);
         let named = request.target == self.me
             && request.id == packet.request
             && packet.route.get(0) == Some(request.origin);
-        if !named || !current || !self.verify("connect", request.origin, &connect.request, &connect.signature)
-        {
+        if !named || !current {
             return None;
         }
         if !request.claim.is_empty() {
             let claim = self.checked_claim(&request.claim, now)?;
             let matches = claim.peer() == request.origin && claim.room_id() == request.room;
-            return matches.then(|| (request, sha256(&[&connect.request])));
+            return matches.then(|| (request, connect.hash()));
         }
-        Some((request, sha256(&[&connect.request])))
+        Some((request, connect.hash()))
     }
 
     /// The answer to a connect request of this node.
@@ -223,12 +203,12 @@ impl Node {
 
     fn checked_reply(&self, peer: PeerId, answer: &Answer, content: &ConnectAnswer) -> Option<ConnectReply> {
         let connect: Connect = decode_body(&answer.payload).ok()?;
-        let reply: ConnectReply = decode_body(&content.reply).ok()?;
+        let reply = content.open(self.crypto.as_ref(), &self.config.network).ok()??;
         let named = reply.id == answer.id
             && reply.origin == self.me
             && reply.target == peer
-            && reply.request_hash == sha256(&[&connect.request]);
-        (named && self.verify("connect-reply", peer, &content.reply, &content.signature)).then_some(reply)
+            && reply.request_hash == connect.hash();
+        named.then_some(reply)
     }
 
     /// A member could not be linked this time; it is tried again later, through its next home.

@@ -19,6 +19,8 @@ impl Node {
             Err(DecodeError::UnknownKind(_)) => return self.metrics.count(Counter::MessagesUnknownKind),
             Err(_) => return self.metrics.count(Counter::MessagesUndecodable),
         };
+        #[cfg(feature = "byzantine")]
+        let Some(message) = self.deviate(id, message, now) else { return };
         match message {
             // Answered inside the session.
             Message::Ping(_) | Message::Pong(_) => {}

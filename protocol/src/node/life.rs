@@ -15,8 +15,8 @@ use crate::routing::book::{Book, BookLimits};
 use crate::routing::popularity::PopularityLimits;
 use crate::routing::store::StoreLimits;
 use crate::routing::table::TableLimits;
-use crate::wire::Sequence;
 use crate::wire::message::Purpose;
+use crate::wire::{Claim, Sequence};
 use crate::{Address, Config, Duration, Instant, LinkId, NodeKind, PeerId, RequestId, RoomId, SaveId};
 
 /// Period of sweeps over links and claims.
@@ -211,15 +211,14 @@ impl Node {
     }
 
     pub(super) fn find_ended(&mut self, answer: Answer, now: Instant) {
-        let mut members: Vec<PeerId> = Vec::new();
-        if let Content::Find(found) = &answer.content {
-            for bytes in found.claims.iter() {
-                match self.checked_claim(bytes, now).filter(|claim| claim.room_id() == answer.key) {
-                    Some(claim) => members.push(claim.peer()),
-                    None => self.metrics.count(Counter::ClaimsInvalid),
-                }
+        // Those that came by replies and walks were verified there.
+        let mut members: Vec<PeerId> = match &answer.content {
+            Content::Find(found) => {
+                let claims = found.claims.iter().filter_map(|bytes| Claim::decode(bytes).ok());
+                claims.map(|claim| claim.peer()).collect()
             }
-        }
+            Content::Publish(_) | Content::Nearest(_) | Content::Connect(_) | Content::Failed => Vec::new(),
+        };
         members.sort_unstable();
         members.dedup();
         self.emit(Event::FindFinished(FindReport {

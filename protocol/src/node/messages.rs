@@ -169,9 +169,10 @@ impl Node {
             .into_boxed_slice(),
         );
         let id = MessageId(sha256(&[&header]));
-        let signature =
-            if all_reached { Bytes::new() } else { Bytes::copy_from_slice(&self.sign("message", &header)) };
-        let message = RoomMessage { header, signature, body };
+        let mut message = RoomMessage { header, signature: Bytes::new(), body };
+        if !all_reached {
+            message.sign(self.identity.secret(), self.crypto.as_ref(), &self.config.network);
+        }
         let bytes = message.header.len().saturating_add(message.body.len());
         if let Some(state) = self.rooms.get_mut(&room) {
             state.streams.outbox.sent(slot, &recipients, id, bytes, message.clone(), now);
@@ -447,11 +448,8 @@ impl Node {
     }
 
     fn is_signed(&self, header: &Header, message: &RoomMessage) -> bool {
-        let signature: Result<[u8; 64], _> = message.signature.as_ref().try_into();
-        signature.is_ok_and(|signature| {
-            header.body_hash == sha256(&[&message.body])
-                && self.verify("message", header.author, &message.header, &signature)
-        })
+        header.body_hash == sha256(&[&message.body])
+            && message.verify(header.author, self.crypto.as_ref(), &self.config.network)
     }
 
     /// Forwards a signed message to members that its author did not reach, and keeps it for those who ask.

@@ -68,7 +68,11 @@ counters! {
     RequestsRetried => "requests_retried",
     RequestsFailed => "requests_failed",
     WalksStarted => "walks_started",
+    /// Of those, by publishers.
+    WalksOfPublishers => "walks_started_publish",
     QueriesSent => "queries_sent",
+    /// Of those, by publishers.
+    QueriesOfPublishers => "queries_sent_publish",
     /// Given to holders by walks, because they lacked them.
     ClaimsPlaced => "claims_placed",
     ClaimsStored => "claims_stored",

@@ -41,6 +41,8 @@ use crate::{
 
 mod admission;
 pub(crate) mod api;
+#[cfg(feature = "byzantine")]
+pub(crate) mod byzantine;
 mod circuits;
 mod clock;
 mod connect;
@@ -113,6 +115,8 @@ pub struct Node {
     saving: Option<SaveId>,
     /// What the last run saved; restored once the operator's addresses are known.
     saved_addresses: Vec<api::SavedAddress>,
+    #[cfg(feature = "byzantine")]
+    misbehaviour: Option<Box<byzantine::Deviation>>,
     next_save: u64,
     /// Counts signed objects of this run.
     counter: u64,
@@ -184,9 +188,8 @@ impl Node {
         let instance = Instance { boot, session: random.requests.next_u64() };
         let (static_secret, sealing_secret) = (random.key(), random.key());
         let addresses = life::own_addresses(&config, addresses);
-        let book = life::empty_book(me, &config, &addresses);
         let salt = random.choices.next_u64();
-        let hasher = KeyedHasher::new((random.choices.next_u64(), random.choices.next_u64()));
+        let seeds = (random.choices.next_u64(), random.choices.next_u64());
         let mut node = Self {
             me,
             instance,
@@ -195,6 +198,7 @@ impl Node {
             sealing_secret,
             sealing_public: crypto.sealing_public_key(&sealing_secret),
             home_room,
+            book: life::empty_book(me, &config, &addresses),
             addresses,
             wall: WallClock::new(unix_ms, now),
             unix_ms,
@@ -231,7 +235,7 @@ impl Node {
             requests: BTreeMap::new(),
             walks: BTreeMap::new(),
             hops: BTreeMap::new(),
-            seen: Seen::new(config.routing.seen_max, hasher, now),
+            seen: Seen::new(config.routing.seen_max, KeyedHasher::new(seeds), now),
             store: Store::new(life::store_limits(&config, salt)),
             popularity: Popularity::new(life::popularity_limits(&config)),
             holders: BTreeMap::new(),
@@ -245,7 +249,8 @@ impl Node {
             sending: BTreeMap::new(),
             queued_bytes: 0,
             saved_addresses: saved.addresses,
-            book,
+            #[cfg(feature = "byzantine")]
+            misbehaviour: None,
             random,
             config,
             identity,

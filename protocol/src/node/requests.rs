@@ -10,8 +10,8 @@ use super::api::Hop;
 use super::clock::Timer;
 use super::metrics::Counter;
 use crate::routing::key::{home_id, replica_key};
-use crate::wire::message::{Connect, ConnectAnswer, Find, FindAnswer, NearestAnswer, PublishAnswer, Purpose};
-use crate::wire::{EXCLUDE_MAX, PeerIds, Reply, Routed, decode_body, encode_body};
+use crate::wire::message::{ConnectAnswer, Find, FindAnswer, NearestAnswer, PublishAnswer, Purpose};
+use crate::wire::{Bounded, EXCLUDE_MAX, PeerIds, Reply, Routed, decode_body, encode_body};
 use crate::{Duration, Instant, PeerId, RequestId, RoomId};
 
 /// What a request is for, with what its end needs to know.
@@ -60,6 +60,27 @@ pub(super) struct Request {
     pub(super) last_route: Vec<Hop>,
 }
 
+impl Request {
+    /// A request to wherever `key` leads: for no target, from the first attempt on, by whatever hop is best.
+    pub(super) const fn new(task: Task, purpose: Purpose, key: RoomId, payload: Bytes, now: Instant) -> Self {
+        Self {
+            task,
+            purpose,
+            key,
+            replica: 0,
+            target: None,
+            payload,
+            started: now,
+            attempt: 0,
+            avoid_first: Vec::new(),
+            exclude: Vec::new(),
+            through: None,
+            stranded: false,
+            last_route: Vec::new(),
+        }
+    }
+}
+
 /// How a request ended.
 #[derive(Clone, Debug)]
 pub(super) struct Answer {
@@ -100,21 +121,7 @@ impl Node {
         now: Instant,
     ) -> RequestId {
         let id = self.mint_request();
-        let request = Request {
-            task,
-            purpose,
-            key,
-            replica: 0,
-            target,
-            payload,
-            started: now,
-            attempt: 0,
-            avoid_first: Vec::new(),
-            exclude: Vec::new(),
-            through,
-            stranded: false,
-            last_route: Vec::new(),
-        };
+        let request = Request { target, through, ..Request::new(task, purpose, key, payload, now) };
         self.start_request(id, request, now);
         id
     }
@@ -130,21 +137,7 @@ impl Node {
     ) {
         let purpose = if task == Task::Withdraw { Purpose::Withdraw } else { Purpose::Publish };
         let id = self.mint_request();
-        let request = Request {
-            task,
-            purpose,
-            key: room,
-            replica,
-            target: None,
-            payload,
-            started: now,
-            attempt: 0,
-            avoid_first: Vec::new(),
-            exclude: Vec::new(),
-            through: None,
-            stranded: false,
-            last_route: Vec::new(),
-        };
+        let request = Request { replica, ..Request::new(task, purpose, room, payload, now) };
         self.start_request(id, request, now);
     }
 
@@ -292,13 +285,15 @@ impl Node {
         if reply.attempt > request.attempt || reply.purpose != request.purpose {
             return self.metrics.count(Counter::RepliesInvalid);
         }
-        let Some(content) = content_of(reply.purpose, &reply.payload) else {
-            return self.metrics.count(Counter::RepliesInvalid);
+        let (room, attempt) = (request.key, request.attempt);
+        let content = match content_of(reply.purpose, &reply.payload) {
+            Some(Content::Find(answer)) => Content::Find(self.claims_that_hold(answer, room, now)),
+            Some(content) => content,
+            None => return self.metrics.count(Counter::RepliesInvalid),
         };
         let terminal = reply.route.iter().next_back();
         if self.is_negative(&content, reply.request) {
-            let current =
-                reply.attempt == request.attempt && self.timers.at(Timer::Retry(reply.request)).is_none();
+            let current = reply.attempt == attempt && self.timers.at(Timer::Retry(reply.request)).is_none();
             if current {
                 let route = self.hops_of(reply);
                 self.said_no(reply.request, terminal, route, now);
@@ -307,6 +302,18 @@ impl Node {
         }
         let route = self.hops_of(reply);
         self.end_request(reply.request, route, content, now);
+    }
+
+    /// What an answer names that is no member of the room is no answer: who has only that to say has said no.
+    fn claims_that_hold(&mut self, answer: FindAnswer, room: RoomId, now: Instant) -> FindAnswer {
+        let mut claims = Vec::new();
+        for bytes in answer.claims.iter() {
+            match self.checked_claim(bytes, now).filter(|claim| claim.room_id() == room) {
+                Some(_) => claims.push(bytes.clone()),
+                None => self.metrics.count(Counter::ClaimsInvalid),
+            }
+        }
+        FindAnswer { claims: Bounded::truncated(claims) }
     }
 
     fn said_no(&mut self, id: RequestId, terminal: Option<PeerId>, route: Vec<Hop>, now: Instant) {
@@ -332,12 +339,7 @@ impl Node {
     fn is_negative(&self, content: &Content, id: RequestId) -> bool {
         match content {
             Content::Find(answer) => answer.claims.is_empty(),
-            Content::Connect(answer) => {
-                let payload =
-                    self.requests.get(&id).map(|request| request.payload.clone()).unwrap_or_default();
-                let connect: Result<Connect, _> = decode_body(&payload);
-                answer.reply.is_empty() || connect.is_err()
-            }
+            Content::Connect(answer) => answer.reply.is_empty() || !self.requests.contains_key(&id),
             Content::Publish(_) | Content::Nearest(_) | Content::Failed => false,
         }
     }

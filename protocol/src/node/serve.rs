@@ -236,8 +236,7 @@ impl Node {
             return self.connect_requested(packet, now);
         }
         self.metrics.count(Counter::RoutedDeadEnd);
-        let answer = ConnectAnswer { reply: Bytes::new(), signature: [0; 64], home: None };
-        self.reply(packet, encode_body(&answer), now);
+        self.reply(packet, encode_body(&ConnectAnswer::absent(None)), now);
     }
 
     /// Adds this node's home claim to a connect answer of its client, so that the origin can dial the relay.

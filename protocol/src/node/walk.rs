@@ -167,6 +167,9 @@ impl Node {
             return false;
         }
         self.metrics.count(Counter::WalksStarted);
+        if walk.goal != Goal::Find {
+            self.metrics.count(Counter::WalksOfPublishers);
+        }
         self.walks.insert(id, Box::new(walk));
         self.advance_walk(id, now);
         true
@@ -217,7 +220,11 @@ impl Node {
             Goal::Publish(_) | Goal::Find => None,
         };
         let query = Query { request: id, room: walk.room, replica: walk.replica, claim };
+        let publishes = walk.goal != Goal::Find;
         self.metrics.count(Counter::QueriesSent);
+        if publishes {
+            self.metrics.count(Counter::QueriesOfPublishers);
+        }
         self.send(link, &Message::Query(query), now);
     }
 

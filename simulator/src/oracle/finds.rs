@@ -49,6 +49,10 @@ impl Oracle {
             }
             return;
         };
+        let ever = &self.rooms[find.room.0 as usize].ever;
+        let was_member = |peer: &PeerId| self.peers.get(peer).is_some_and(|node| ever.contains(node));
+        let strangers = report.members.iter().filter(|peer| !was_member(peer)).count();
+        self.find_figures.false_members += strangers as u64;
         let reachable = self.reachable_members(sim, finder, find.room);
         if !find.reachable.iter().any(|member| reachable.contains(member)) {
             return;

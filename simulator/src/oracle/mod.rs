@@ -56,6 +56,8 @@ struct Room {
     key: RoomKey,
     /// Those who asked to join, live, and did not leave.
     members: BTreeSet<NodeIndex>,
+    /// Those who ever asked to join.
+    ever: BTreeSet<NodeIndex>,
     /// Since when it is split, if it is.
     split: Option<Instant>,
 }
@@ -169,7 +171,7 @@ impl Oracle {
     pub fn add_room(&mut self, sim: &Simulation, key: RoomKey) -> RoomIndex {
         let id = RoomKey::room_id(&sim.config().crypto.public_key(key.secret()));
         let index = RoomIndex(self.rooms.len() as u32);
-        self.rooms.push(Room { id, key, members: BTreeSet::new(), split: None });
+        self.rooms.push(Room { id, key, members: BTreeSet::new(), ever: BTreeSet::new(), split: None });
         self.room_ids.insert(id, index);
         index
     }
@@ -217,7 +219,9 @@ impl Oracle {
                 self.joins += 1;
                 let membership = Membership { asked: sim.now(), joined: None, listed: BTreeSet::new() };
                 self.memberships.insert((node, room), membership);
-                self.rooms[room.0 as usize].members.insert(node);
+                let room = &mut self.rooms[room.0 as usize];
+                room.members.insert(node);
+                room.ever.insert(node);
             }
             Ok(id) => sim.add_violation(node, format!("joining {:?} gave {id:?}", self.room_id(room))),
             Err(error) => sim.add_violation(node, format!("a join was refused: {error}")),

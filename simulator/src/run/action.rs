@@ -39,6 +39,10 @@ pub(super) enum Action {
     PairSecond(u32),
     /// A pair is judged, and leaves.
     PairEnds(u32),
+    /// A Sybil starts.
+    StartSybil(u32),
+    /// Those that misbehave begin, or learn of new accomplices.
+    Misbehave,
 }
 
 const FIELD: u32 = 28;
@@ -67,6 +71,8 @@ impl Action {
             Self::PairFirst(pair) => (15, pair, 0),
             Self::PairSecond(pair) => (16, pair, 0),
             Self::PairEnds(pair) => (17, pair, 0),
+            Self::StartSybil(number) => (18, number, 0),
+            Self::Misbehave => (19, 0, 0),
         };
         let [a, b] = [a & Self::FIELD_MAX, b & Self::FIELD_MAX];
         kind << (2 * FIELD) | (a as u64) << FIELD | b as u64
@@ -94,6 +100,8 @@ impl Action {
             15 => Self::PairFirst(a),
             16 => Self::PairSecond(a),
             17 => Self::PairEnds(a),
+            18 => Self::StartSybil(a),
+            19 => Self::Misbehave,
             _ => return None,
         })
     }
@@ -125,6 +133,8 @@ mod tests {
             Action::PairFirst(4),
             Action::PairSecond(5),
             Action::PairEnds(6),
+            Action::StartSybil(7),
+            Action::Misbehave,
         ];
         for action in actions {
             assert_eq!(Action::decode(action.encode()), Some(action));

@@ -37,6 +37,7 @@ impl Run<'_> {
             memory_bytes_per_node,
             trace_hash: self.sim.trace_hash(),
             decision_hash: self.sim.decision_hash(),
+            walks: self.meter.walks(self.oracle.find_figures().attempted),
             finds: self.oracle.find_figures(),
             finds_in_faults: self.oracle.fault_find_figures(),
             stale_claim_share: self.oracle.stale_claim_share(),

@@ -3,7 +3,7 @@
 use unamed_protocol::{Instant, NodeKind};
 
 use crate::recording::Recording;
-use crate::report::KindFigures;
+use crate::report::{KindFigures, WalkFigures};
 use crate::world::{NodeIndex, Sent, Simulation};
 
 /// Bytes that a frame costs beside its own: IPv4 and TCP headers, and a WebSocket header.
@@ -13,7 +13,7 @@ const FRAME_OVERHEAD_BYTES: u64 = 44;
 const PREFIX: &str = "bytes_sent_";
 /// Purposes, after the prefix; whether they are maintenance. Finds are not, nor is what people say, over links and
 /// circuits. The acknowledgements of finds cannot be told from others and count as maintenance.
-const PURPOSES: [(&str, bool); 11] = [
+const PURPOSES: [(&str, bool); 12] = [
     ("overlay", true),
     ("lookup", true),
     ("find", false),
@@ -24,21 +24,29 @@ const PURPOSES: [(&str, bool); 11] = [
     ("acks", true),
     ("relay", false),
     ("room", false),
+    ("signals", true),
     ("handshake", true),
 ];
 
 type ByPurpose = [u64; PURPOSES.len()];
 
+/// The counters of walks, of all and of publishers, and of their questions.
+const WALKS: [&str; 4] = ["walks_started", "walks_started_publish", "queries_sent", "queries_sent_publish"];
+
+type Walks = [u64; WALKS.len()];
+
 /// What a node counted so far in its present run.
-fn by_purpose(sim: &Simulation, node: NodeIndex) -> ByPurpose {
-    let mut sums = ByPurpose::default();
-    for (name, bytes) in sim.node(node).map(|running| running.metrics()).unwrap_or_default() {
+fn counted(sim: &Simulation, node: NodeIndex) -> (ByPurpose, Walks) {
+    let (mut sums, mut walks) = (ByPurpose::default(), Walks::default());
+    for (name, value) in sim.node(node).map(|running| running.metrics()).unwrap_or_default() {
         let purpose = name.strip_prefix(PREFIX);
         if let Some(place) = PURPOSES.iter().position(|(known, _)| Some(*known) == purpose) {
-            sums[place] += bytes;
+            sums[place] += value;
+        } else if let Some(place) = WALKS.iter().position(|known| *known == name) {
+            walks[place] += value;
         }
     }
-    sums
+    (sums, walks)
 }
 
 /// Sums over nodes of a kind.
@@ -48,6 +56,7 @@ struct Total {
     frames: u64,
     bytes: u64,
     by_purpose: ByPurpose,
+    walks: Walks,
 }
 
 impl Total {
@@ -74,6 +83,7 @@ struct Since {
     at: Instant,
     sent: Sent,
     by_purpose: ByPurpose,
+    walks: Walks,
 }
 
 /// What nodes send while it runs.
@@ -107,7 +117,8 @@ impl Meter {
             if self.since.len() <= index {
                 self.since.resize_with(index + 1, || None);
             }
-            let since = Since { at: sim.now(), sent: sim.sent(node), by_purpose: by_purpose(sim, node) };
+            let (by_purpose, walks) = counted(sim, node);
+            let since = Since { at: sim.now(), sent: sim.sent(node), by_purpose, walks };
             self.since[index] = Some(Box::new(since));
         }
     }
@@ -115,13 +126,16 @@ impl Meter {
     /// A node is about to end.
     pub(super) fn departs(&mut self, sim: &Simulation, node: NodeIndex) {
         let Some(since) = self.since.get_mut(node.0 as usize).and_then(Option::take) else { return };
-        let (sent, counted) = (sim.sent(node), by_purpose(sim, node));
+        let (sent, (by_purpose, walks)) = (sim.sent(node), counted(sim, node));
         let total = self.total(sim.kind(node));
         total.seconds += sim.now().since(since.at).as_secs_f64();
         total.frames += sent.frames - since.sent.frames;
         total.bytes += sent.bytes - since.sent.bytes;
         for (place, sum) in total.by_purpose.iter_mut().enumerate() {
-            *sum += counted[place].saturating_sub(since.by_purpose[place]);
+            *sum += by_purpose[place].saturating_sub(since.by_purpose[place]);
+        }
+        for (place, sum) in total.walks.iter_mut().enumerate() {
+            *sum += walks[place].saturating_sub(since.walks[place]);
         }
     }
 
@@ -148,6 +162,22 @@ impl Meter {
 
     pub(super) fn frames_per_s(&self) -> KindFigures {
         self.figures(|total| total.frames as f64)
+    }
+
+    /// Walks and their questions, for finds and for publishes.
+    pub(super) fn walks(&self, finds: u64) -> WalkFigures {
+        let mut sums = Walks::default();
+        for total in [&self.service, &self.client] {
+            sums.iter_mut().zip(total.walks).for_each(|(sum, one)| *sum += one);
+        }
+        let [all, of_publishers, queries, queries_of_publishers] = sums;
+        let each = |sum: u64, of: u64| (of > 0).then(|| sum as f64 / of as f64);
+        WalkFigures {
+            finds: all - of_publishers,
+            publishes: of_publishers,
+            queries_per_find: each(queries - queries_of_publishers, finds),
+            queries_per_publish: each(queries_of_publishers, of_publishers),
+        }
     }
 
     /// Bytes of messages by purpose, for plots.

@@ -36,6 +36,7 @@ mod action;
 mod direct;
 mod faults;
 mod finish;
+mod malicious;
 mod meter;
 mod people;
 mod plan;
@@ -120,6 +121,7 @@ struct Run<'a> {
     /// What is in force of each fault.
     faults: Vec<InForce>,
     faults_open: u32,
+    adversaries: malicious::Adversaries,
     recovery: RecoveryFigures,
     /// How members were linked as all service nodes returned from an outage.
     outage: Option<DirectFigures>,
@@ -223,6 +225,9 @@ impl Scenario {
         routing.replicas = protocol.replicas.unwrap_or(routing.replicas);
         routing.replica_keys = protocol.replica_keys.unwrap_or(routing.replica_keys);
         routing.homes = protocol.homes.unwrap_or(routing.homes);
+        routing.iterative = protocol.iterative.unwrap_or(routing.iterative);
+        routing.read_back = protocol.read_back.unwrap_or(routing.read_back);
+        routing.walk_width = protocol.walk_width.unwrap_or(routing.walk_width);
         config.webrtc.enabled = self.network.webrtc;
         if self.network.detection == Detection::Transport {
             config.link.keepalive = KeepAlive::Transport;
@@ -282,6 +287,7 @@ impl<'a> Run<'a> {
             departures: 0,
             faults: scenario.faults.iter().map(|_| InForce::Nothing).collect(),
             faults_open: 0,
+            adversaries: malicious::Adversaries::default(),
             recovery: RecoveryFigures::default(),
             outage: None,
             pairs: Vec::new(),
@@ -319,6 +325,7 @@ impl<'a> Run<'a> {
         self.plan_changes();
         self.plan_faults();
         self.plan_pairs();
+        self.plan_malicious();
     }
 
     fn plan_starts(&mut self) {
@@ -377,6 +384,8 @@ impl<'a> Run<'a> {
             Action::PairFirst(pair) => self.pair_first(pair),
             Action::PairSecond(pair) => self.pair_second(pair),
             Action::PairEnds(pair) => self.pair_ends(pair),
+            Action::StartSybil(number) => self.start_sybil(number),
+            Action::Misbehave => self.misbehave(),
         }
     }
 

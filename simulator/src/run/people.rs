@@ -48,14 +48,21 @@ impl Run<'_> {
         } else {
             self.services
         };
-        let bootstrap = (known > 0).then(|| self.people[rng.index(known as usize)].node);
-        self.sim.start(node, bootstrap.as_slice());
+        let mut bootstraps: Vec<NodeIndex> = Vec::new();
+        for _ in 0..if known > 0 { start.entries } else { 0 } {
+            let entry = self.people[rng.index(known as usize)].node;
+            if !bootstraps.contains(&entry) {
+                bootstraps.push(entry);
+            }
+        }
+        self.sim.start(node, &bootstraps);
         self.began(person);
     }
 
     /// A session of a person has begun.
     fn began(&mut self, person: u32) {
         let node = self.people[person as usize].node;
+        self.misbehave_from_start(person);
         self.oracle.starts(node);
         self.meter.started(&self.sim, node);
         let now = self.sim.now();
@@ -161,7 +168,7 @@ impl Run<'_> {
         let node = if self.is_service(person) { self.sim.add_service() } else { self.sim.add_client() };
         self.oracle.add_node(&self.sim, node);
         self.people[person as usize].node = node;
-        let bootstraps = self.some_services(3);
+        let bootstraps = self.some_services(self.scenario.start.entries.max(3) as usize);
         self.sim.start(node, &bootstraps);
         self.began(person);
     }

@@ -29,7 +29,8 @@ impl Run<'_> {
         }
         let pause = exponential(&mut self.finds, rate);
         self.schedule_after(pause, Action::Find);
-        let room = RoomIndex(self.finds.weighted(&self.popularity) as u32);
+        let by_law = self.finds.weighted(&self.popularity) as u32;
+        let room = RoomIndex(self.scenario.workload.find_room.unwrap_or(by_law));
         for _ in 0..20 {
             let person = Self::some_client(&mut self.finds, self.services, self.people.len());
             let node = self.people[person as usize].node;

@@ -32,9 +32,11 @@ use crate::crypto::BookkeepingCrypto;
 use crate::network::Latency;
 
 mod expect;
+mod malicious;
 mod text;
 
 pub use expect::{Bound, Bounds, Expectations};
+pub use malicious::{Malicious, MaliciousKind};
 pub use text::{duration_text, parse_duration, parse_latency};
 
 /// What runs.
@@ -61,6 +63,8 @@ pub struct Scenario {
     /// What goes wrong.
     #[serde(rename = "fault")]
     pub faults: Vec<Fault>,
+    /// Who misbehaves.
+    pub malicious: Malicious,
     /// Settings of the nodes.
     pub protocol: Protocol,
     /// What must hold in the end. If empty: every eligible find succeeds, no room is split, each message arrives.
@@ -122,8 +126,10 @@ pub struct Start {
     pub quiet: Duration,
     /// How many of the first service nodes the others start from.
     pub bootstraps: u32,
-    /// Whether clients start from those, too, not from a random service node each.
+    /// Whether clients start from those, too, not from random service nodes.
     pub clients_use_bootstraps: bool,
+    /// How many addresses a node knows when it starts for the first time.
+    pub entries: u32,
 }
 
 /// What lies between nodes.
@@ -231,6 +237,8 @@ pub struct Workload {
     pub late_joins: f64,
     /// Finds by strangers per second: Poisson, over rooms by Zipf's law.
     pub finds_per_s: f64,
+    /// All of them seek this room, by its place in Zipf's law.
+    pub find_room: Option<u32>,
     /// Messages that a member of a room sends in the measured phase, in the mean.
     pub messages: f64,
     /// Clients that leave for good meanwhile: in turn by saying goodbye, by the end of the process, by the end of the
@@ -313,6 +321,12 @@ pub struct Protocol {
     pub replica_keys: Option<u8>,
     /// Homes of a client.
     pub homes: Option<usize>,
+    /// Whether origins ask service nodes themselves when requests are over.
+    pub iterative: Option<bool>,
+    /// Whether publishes are read back and repaired.
+    pub read_back: Option<bool>,
+    /// Service nodes nearest to a key that must have answered a walk.
+    pub walk_width: Option<usize>,
 }
 
 const fn half() -> f64 {
@@ -335,6 +349,7 @@ impl Default for Scenario {
             churn: Churn::default(),
             workload: Workload::default(),
             faults: Vec::new(),
+            malicious: Malicious::default(),
             protocol: Protocol::default(),
             expect: Expectations::default(),
         }
@@ -357,6 +372,7 @@ impl Default for Start {
             quiet: secs(30),
             bootstraps: 3,
             clients_use_bootstraps: false,
+            entries: 1,
         }
     }
 }
@@ -400,6 +416,7 @@ impl Default for Workload {
             service_members: 0.1,
             late_joins: 0.05,
             finds_per_s: 50.0,
+            find_room: None,
             messages: 3.0,
             leaves: None,
             switches: None,
@@ -515,6 +532,7 @@ impl Scenario {
         for (index, fault) in self.faults.iter().enumerate() {
             self.check_fault(index, fault)?;
         }
+        self.malicious.check(self.room_count())?;
         self.check_protocol()?;
         match self.expect.fault() {
             Some((name, why)) => Err(invalid(&format!("expect.{name}"), why)),
@@ -523,8 +541,9 @@ impl Scenario {
     }
 
     fn check_times(&self) -> Result<(), ScenarioError> {
-        let Start { service, clients, joins, measured_from, quiet, bootstraps, .. } = self.start;
+        let Start { service, clients, joins, measured_from, quiet, bootstraps, entries, .. } = self.start;
         within("start.bootstraps", bootstraps, 1..=100)?;
+        within("start.entries", entries, 1..=100)?;
         for (key, (_, until)) in
             [("start.service", service), ("start.clients", clients), ("start.joins", joins)]
         {
@@ -585,6 +604,7 @@ impl Scenario {
             within(&format!("workload.{key}"), share, 0.0..=1.0)?;
         }
         within("workload.finds_per_s", workload.finds_per_s, 0.0..=1e6)?;
+        within("workload.find_room", workload.find_room.unwrap_or(0), 0..=self.room_count() - 1)?;
         within("workload.messages", workload.messages, 0.0..=1e6)?;
         within("workload.pairs", workload.pairs, 0..=Self::NODES_MAX)?;
         if workload.pairs > 0 && self.client_nodes() < 4 {
@@ -622,6 +642,7 @@ impl Scenario {
             ("bucket_links", protocol.bucket_links),
             ("replicas", protocol.replicas),
             ("homes", protocol.homes),
+            ("walk_width", protocol.walk_width),
         ];
         for (key, count) in counts {
             within(&format!("protocol.{key}"), count.unwrap_or(1), 1..=32)?;

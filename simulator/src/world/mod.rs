@@ -328,6 +328,11 @@ impl Simulation {
         self.add_numbered(Arc::clone(&self.service))
     }
 
+    /// Adds a service node with an identity of its own.
+    pub fn add_service_as(&mut self, identity: Identity) -> NodeIndex {
+        self.add_as(Arc::clone(&self.service), identity)
+    }
+
     /// Adds a client node. It runs from [`start`](Self::start) on.
     pub fn add_client(&mut self) -> NodeIndex {
         self.add_numbered(Arc::clone(&self.client))
