@@ -28,7 +28,7 @@ function bend(a, b) {
   return `M${a.x.toFixed(1)} ${a.y.toFixed(1)}Q${x.toFixed(1)} ${y.toFixed(1)} ${b.x.toFixed(1)} ${b.y.toFixed(1)}`
 }
 
-/** A room's name beside its place; `taken` has the heights of names that stand already. */
+/** A room's name beside its place; `taken` has the places of what it must not cover: rooms, and names that stand already. */
 function label(svg, at, text, colour, taken) {
   const anchor = Math.abs(at.x) < 20 ? 'middle' : at.x > 0 ? 'end' : 'start'
   const below = at.y > 0
@@ -79,13 +79,17 @@ export function picture(svg, { location, links, rooms, current, route, hue }) {
     const at = place(link.location)
     draw(svg, 'rect', { x: at.x - 4.5, y: at.y - 4.5, width: 9, height: 9, rx: 2.5, fill: 'var(--websocket)' }, `service node ${link.peerId}`)
   }
-  const taken = []
   for (const room of rooms) {
     const at = place(room.id)
     draw(svg, 'circle', { cx: at.x, cy: at.y, r: room.primary ? 7.5 : 5, fill: 'var(--panel)', stroke: 'var(--accent)', 'stroke-width': 2 }, `room ${room.name}`)
-    label(svg, at, room.name.slice(0, 18), 'var(--text)', taken)
   }
   draw(svg, 'circle', { cx: me.x, cy: me.y, r: 3.6, fill: 'var(--accent)' }, 'this node')
+  // Names last, over all lines.
+  const taken = rooms.map((room) => place(room.id))
+  for (const room of rooms) {
+    const name = room.name.length > 18 ? `${room.name.slice(0, 17)}…` : room.name
+    label(svg, place(room.id), name, 'var(--text)', taken)
+  }
 }
 
 /** The way of the last find: dots that run along it. */

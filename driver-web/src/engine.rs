@@ -214,7 +214,8 @@ impl Engine {
 #[wasm_bindgen(js_name = deriveRoomKey)]
 pub fn derive_room_key(name: &str, passphrase: &[u8], network: &str) -> Result<Vec<u8>, JsValue> {
     let network = network_of(network)?;
-    let key = RoomKey::derive(name, passphrase, &network).map_err(|error| failure("bad-name", &error))?;
+    let key = RoomKey::derive_with(name, passphrase, &network, host::nfc);
+    let key = key.map_err(|error| failure("bad-name", &error))?;
     Ok(key.secret().to_vec())
 }
 

@@ -2,7 +2,7 @@
 //!
 //! The names are those that a page and a worker have in common, so that the crate runs in both.
 
-use js_sys::{Array, Error, Function, Object, Reflect, Uint8Array};
+use js_sys::{Array, Error, Function, JsString, Object, Reflect, Uint8Array};
 use unamed_protocol::{Duration, Instant};
 use wasm_bindgen::prelude::*;
 
@@ -116,6 +116,13 @@ pub(crate) fn text(value: &impl ToString) -> JsValue {
 /// Milliseconds with a fraction.
 pub(crate) fn ms(duration: Duration) -> f64 {
     duration.as_secs_f64() * 1000.0
+}
+
+/// A text in Unicode's Normalization Form C. Browsers have the tables, which are a tenth of the module's size.
+///
+/// What is normal does not change with versions of Unicode, but for characters that a version does not know yet.
+pub(crate) fn nfc(text: &str) -> String {
+    JsString::from(text).normalize("NFC").into()
 }
 
 /// An error for scripts, with a stable `code`.

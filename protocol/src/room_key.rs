@@ -16,6 +16,7 @@ use alloc::string::String;
 use core::fmt;
 
 use argon2::{Algorithm, Argon2, Params, Version};
+#[cfg(feature = "nfc")]
 use unicode_normalization::UnicodeNormalization as _;
 use zeroize::Zeroize as _;
 
@@ -33,6 +34,11 @@ const ARGON2: Params = match Params::new(19_456, 2, 1, Some(32)) {
     Ok(params) => params,
     Err(_) => panic!("parameters that Argon2 refuses"),
 };
+
+#[cfg(feature = "nfc")]
+fn nfc(text: &str) -> String {
+    text.nfc().collect()
+}
 
 /// A room's Ed25519 key. Its memory is wiped when it is dropped.
 #[derive(Clone)]
@@ -97,8 +103,23 @@ impl RoomKey {
     ///
     /// # Errors
     /// See [`RoomNameError`].
+    #[cfg(feature = "nfc")]
     pub fn derive(name: &str, passphrase: &[u8], network: &NetworkId) -> Result<Self, RoomNameError> {
-        let mut name = Self::normal_name(name)?;
+        Self::derive_with(name, passphrase, network, nfc)
+    }
+
+    /// As [`derive`](Self::derive), with a normalisation of the caller's own: `nfc` brings a text to Normalization Form C
+    /// (Unicode Standard Annex #15).
+    ///
+    /// # Errors
+    /// See [`RoomNameError`].
+    pub fn derive_with(
+        name: &str,
+        passphrase: &[u8],
+        network: &NetworkId,
+        nfc: impl FnOnce(&str) -> String,
+    ) -> Result<Self, RoomNameError> {
+        let mut name = Self::normal_name_with(name, nfc)?;
         let parts = [b"unamed room 1".as_slice(), network.as_str().as_bytes(), passphrase];
         let len = |part: &[u8]| u32::try_from(part.len()).unwrap_or(u32::MAX).to_le_bytes();
         let [tag, network, passphrase] = parts;
@@ -118,7 +139,12 @@ impl RoomKey {
     ///
     /// # Errors
     /// See [`RoomNameError`].
+    #[cfg(feature = "nfc")]
     pub fn normal_name(name: &str) -> Result<String, RoomNameError> {
+        Self::normal_name_with(name, nfc)
+    }
+
+    fn normal_name_with(name: &str, nfc: impl FnOnce(&str) -> String) -> Result<String, RoomNameError> {
         let name = name.trim();
         if name.len() > NAME_BYTES_READ_MAX {
             return Err(RoomNameError::TooLong);
@@ -130,7 +156,7 @@ impl RoomKey {
         if name.contains(refused) {
             return Err(RoomNameError::Control);
         }
-        let name: String = name.nfc().collect();
+        let name = nfc(name);
         if name.len() < *NAME_BYTES.start() {
             Err(RoomNameError::TooShort)
         } else if name.len() > *NAME_BYTES.end() {

@@ -23,12 +23,12 @@ pub(crate) fn command(root: &Path) -> Result<Command, String> {
         command.arg("--map-root-user");
     }
     command.args(["--net", "./netns.sh", "npm", "test", "--silent"]);
-    command.env("UNAMED_BIN", program(root));
+    command.env("UNAMED_BIN", program(root, "unamed")).env("UNAMED_HOSTILE", program(root, "unamed-hostile"));
     Ok(command)
 }
 
-fn program(root: &Path) -> PathBuf {
-    run::target_dir(root).join("debug/unamed")
+fn program(root: &Path, name: &str) -> PathBuf {
+    run::target_dir(root).join("debug").join(name)
 }
 
 /// Chromium, and `ip` for the namespace, from Debian's packages.

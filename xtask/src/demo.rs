@@ -35,7 +35,8 @@ impl From<String> for Stop {
 /// Runs the demo; whether it went well. Every process it starts has ended when it returns.
 pub(crate) fn demo(root: &Path, once: bool) -> bool {
     println!("Building the page …");
-    let page = web::build(root).map_err(|why| println!("There will be no page for browsers: {why}")).is_ok();
+    let page =
+        web::build(root, false).map_err(|why| println!("There will be no page for browsers: {why}")).is_ok();
     println!("Building unamed …");
     if let Err(why) =
         run::run(&mut run::cargo(root, &["build", "--locked", "-p", "unamed-tokio", "--bin", "unamed"]))

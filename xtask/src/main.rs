@@ -29,6 +29,9 @@ enum Command {
         /// Only format, lints and tests.
         #[arg(long)]
         quick: bool,
+        /// Test the package with a standard library built from Debian's sources, as `web --build-std` makes it.
+        #[arg(long)]
+        build_std: bool,
     },
     /// Start two service nodes and two members of a room, and have them talk.
     Demo {
@@ -58,7 +61,7 @@ enum Command {
 fn main() -> ExitCode {
     let root = run::root();
     let good = match Args::parse().command {
-        Command::Test { quick } => steps::test(&root, quick),
+        Command::Test { quick, build_std } => steps::test(&root, quick, build_std),
         Command::Demo { once } => demo::demo(&root, once),
         Command::Web { build_std } => web::web(&root, build_std),
         Command::Bench { filter } => bench::bench(&root, filter.as_deref()),

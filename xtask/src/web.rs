@@ -27,7 +27,7 @@ const FEATURES: [&str; 7] = [
 
 /// Builds package and page; whether it went well. `build_std` builds the standard library even where rustup has it.
 pub(crate) fn web(root: &Path, build_std: bool) -> bool {
-    match build_with(root, build_std) {
+    match build(root, build_std) {
         Ok(()) => true,
         Err(why) => {
             eprintln!("web: {why}");
@@ -40,11 +40,7 @@ pub(crate) fn web(root: &Path, build_std: bool) -> bool {
 ///
 /// # Errors
 /// What went wrong, as one line.
-pub(crate) fn build(root: &Path) -> Result<(), String> {
-    build_with(root, false)
-}
-
-fn build_with(root: &Path, build_std: bool) -> Result<(), String> {
+pub(crate) fn build(root: &Path, build_std: bool) -> Result<(), String> {
     let module = compile(root, build_std)?;
     let tool = tool(root)?;
     let package = root.join("driver-web/npm/wasm");
@@ -59,10 +55,24 @@ fn build_with(root: &Path, build_std: bool) -> Result<(), String> {
     Ok(())
 }
 
+/// Where the standard library for browsers comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Std {
+    /// From rustup, compiled.
+    Rustup,
+    /// From Debian, as sources.
+    Debian,
+}
+
+/// Takes rustup's if it is there (`has`) or can be had (`add`), unless Debian's is wanted.
+fn choose(build_std: bool, has: impl FnOnce() -> bool, add: impl FnOnce() -> bool) -> Std {
+    if !build_std && (has() || add()) { Std::Rustup } else { Std::Debian }
+}
+
 /// The module as rustc makes it.
 fn compile(root: &Path, build_std: bool) -> Result<PathBuf, String> {
     let args = ["build", "-p", "unamed-web", "--locked", "--profile", "web", "--target", TARGET];
-    if !build_std && (has_std(root) || add_std(root)) {
+    if choose(build_std, || has_std(root), || add_std(root)) == Std::Rustup {
         run::run(&mut run::cargo(root, &args))?;
         return Ok(run::target_dir(root).join(TARGET).join("web/unamed_web.wasm"));
     }
@@ -83,10 +93,13 @@ fn compile(root: &Path, build_std: bool) -> Result<PathBuf, String> {
 fn has_std(root: &Path) -> bool {
     let mut command = Command::new("rustc");
     command.current_dir(root).args(["--print", "target-libdir", "--target", TARGET]);
-    run::output(&mut command).is_some_and(|dir| {
-        let libraries = fs::read_dir(dir.trim()).into_iter().flatten().flatten();
-        libraries.into_iter().any(|entry| entry.file_name().to_string_lossy().starts_with("libstd-"))
-    })
+    run::output(&mut command).is_some_and(|dir| holds_std(Path::new(dir.trim())))
+}
+
+/// Whether a folder of libraries, which need not exist, has the standard library among them.
+fn holds_std(libraries: &Path) -> bool {
+    let entries = fs::read_dir(libraries).into_iter().flatten().flatten();
+    entries.into_iter().any(|entry| entry.file_name().to_string_lossy().starts_with("libstd-"))
 }
 
 /// Asks rustup for it; whether it is there then.
@@ -199,4 +212,48 @@ fn assemble(root: &Path) -> Result<(), String> {
 fn files(dir: &Path) -> Result<Vec<PathBuf>, String> {
     let entries = fs::read_dir(dir).map_err(|error| format!("{}: {error}", dir.display()))?;
     Ok(entries.flatten().map(|entry| entry.path()).filter(|path| path.is_file()).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+    use std::fs;
+
+    use super::{Std, choose, holds_std};
+    use unamed_tests::Scratch;
+
+    #[test]
+    fn debian_s_sources_are_taken_where_rustup_s_library_is_not_to_be_had() {
+        // Whether it is wanted from sources, is there, can be had: what is taken, and whether rustup is asked.
+        for (build_std, has, adds, taken, asked) in [
+            (false, true, false, Std::Rustup, false),
+            (false, false, true, Std::Rustup, true),
+            (false, false, false, Std::Debian, true),
+            (true, true, true, Std::Debian, false),
+            (true, false, true, Std::Debian, false),
+        ] {
+            let asks = Cell::new(false);
+            let add = || {
+                asks.set(true);
+                adds
+            };
+            assert_eq!(
+                (choose(build_std, || has, add), asks.get()),
+                (taken, asked),
+                "{build_std} {has} {adds}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_folder_without_the_library_has_none() {
+        let scratch = Scratch::new().expect("a folder");
+        let dir = scratch.path().join("lib");
+        assert!(!holds_std(&dir), "no folder");
+        fs::create_dir(&dir).expect("a folder");
+        fs::write(dir.join("libcore-0.rlib"), "").expect("a file");
+        assert!(!holds_std(&dir), "another library");
+        fs::write(dir.join("libstd-0.rlib"), "").expect("a file");
+        assert!(holds_std(&dir));
+    }
 }

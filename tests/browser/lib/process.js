@@ -11,9 +11,9 @@ export class Program {
   #waiters = new Set()
   #stderr = ''
 
-  constructor(name, args) {
+  constructor(name, args, program = PROGRAM) {
     this.name = name
-    this.child = spawn(PROGRAM, [...args, '--json'], { stdio: ['pipe', 'pipe', 'pipe'] })
+    this.child = spawn(program, args, { stdio: ['pipe', 'pipe', 'pipe'] })
     this.child.stderr.on('data', (data) => {
       this.#stderr += data
     })
@@ -70,7 +70,7 @@ export class Service extends Program {
     // Scripts that were changed since the program was built.
     if (web && process.env.UNAMED_TEST_PAGES) args.push('--web-root', process.env.UNAMED_TEST_PAGES)
     if (state) args.push('--state', state)
-    const service = new Service(name, [...args, ...extra])
+    const service = new Service(name, [...args, ...extra, '--json'])
     const listening = await service.wait('address', (event) => event.event === 'listening')
     service.address = listening.addresses[0]
     service.peerId = listening.peer_id
@@ -88,7 +88,7 @@ export class Service extends Program {
 export class Member extends Program {
   static async start({ name = 'native', room, bootstrap, extra = [] }) {
     const args = ['room', room, '--stay', ...bootstrap.flatMap((address) => ['--bootstrap', address]), ...extra]
-    const member = new Member(name, args)
+    const member = new Member(name, [...args, '--json'])
     member.joined = await member.wait('join', (event) => event.event === 'joined')
     return member
   }

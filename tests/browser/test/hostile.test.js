@@ -25,7 +25,7 @@ const onFirstChannel = (act) => `
 `
 
 const OFFENCES = {
-  'opens a second channel': '(connection) => connection.createDataChannel("another", { ordered: false })',
+  'opens a second channel (82)': '(connection) => connection.createDataChannel("another", { ordered: false })',
   'sends text': '(connection, channel) => channel.send("hello")',
   'sends a frame that is too large': '(connection, channel) => channel.send(new Uint8Array(100000))',
   'sends noise': '(connection, channel) => channel.send(crypto.getRandomValues(new Uint8Array(200)))',
@@ -53,6 +53,29 @@ for (const [offence, act] of Object.entries(OFFENCES)) {
     stage.quiet()
   })
 }
+
+// What an end calls stream 0, and in which order it sends there, shows at the other end in broken frames at most.
+test('82: a peer whose one channel is on another stream, with another label and no order, stays relayed', async (t) => {
+  const stage = await Stage.open(t)
+  const honest = await stage.tab({ name: 'honest' })
+  const init = () => {
+    const create = RTCPeerConnection.prototype.createDataChannel
+    RTCPeerConnection.prototype.createDataChannel = function () {
+      return create.call(this, 'unknown', { negotiated: true, id: 1, ordered: false })
+    }
+  }
+  const offender = await stage.tab({ name: 'offender', init })
+  await Promise.all(stage.tabs.map((tab) => tab.join(ROOM)))
+  await stage.together(ROOM)
+  await honest.until('the end of the attempt', () => net.metrics().webrtc_failed > 0)
+  for (const [from, to] of [[honest, offender], [offender, honest]]) {
+    await from.say(ROOM, `from ${from.name}`)
+    await to.untilHeard(ROOM, from.peerId, `from ${from.name}`)
+  }
+  await honest.untilCarrier(offender.peerId, 'relayed')
+  assert.deepEqual((await honest.log(ROOM)).leaves, [])
+  stage.quiet()
+})
 
 test('candidates wait for the description that they belong to', async (t) => {
   const stage = await Stage.open(t, { mdns: false })

@@ -289,6 +289,19 @@ fn signals_out_of_turn_are_refused() {
 }
 
 #[test]
+fn an_offer_over_a_direct_link_is_refused() {
+    let (mut world, lower, upper) = World::relayed();
+    world.finds(lower, offer());
+    world.finds(upper, answer());
+    world.open(lower, upper);
+    let asked = world.asked.len();
+    world.says(lower, upper, 99, offer());
+    assert_eq!(world.count(upper, "signals_invalid"), 1);
+    assert_eq!(world.asked.len(), asked, "nothing is asked of a stack");
+    assert_eq!(world.link(upper, lower).carrier, Carrier::WebRtc);
+}
+
+#[test]
 fn candidates_are_bounded_and_end() {
     let (mut world, lower, upper) = World::relayed();
     world.finds(lower, offer());
