@@ -253,6 +253,7 @@ impl NetworkBuilder {
             saved,
         };
         let mut node = Node::new(start, clock.now());
+        let boot = node.boot();
         for address in &self.bootstrap {
             node.bootstrap(address.clone(), clock.now());
         }
@@ -293,7 +294,7 @@ impl NetworkBuilder {
         });
         tokio::spawn(driver.run());
         let first_events = Mutex::new(Some(events));
-        Ok(Network::new(Shared { inbox, counters, network, peer_id, addresses, first_events }))
+        Ok(Network::new(Shared { inbox, counters, network, peer_id, addresses, boot, first_events }))
     }
 
     /// The core's configuration.

@@ -35,6 +35,7 @@ pub(crate) struct Shared {
     pub(crate) network: NetworkId,
     pub(crate) peer_id: PeerId,
     pub(crate) addresses: Vec<Address>,
+    pub(crate) boot: u64,
     /// The queue that was filled from the start, until somebody takes it.
     pub(crate) first_events: Mutex<Option<MailReceiver<NetworkEvent>>>,
 }
@@ -202,6 +203,13 @@ impl Network {
     #[must_use]
     pub fn peer_id(&self) -> PeerId {
         self.shared.peer_id
+    }
+
+    /// The boot counter of this run, by which others tell runs of a node apart; larger than that of any earlier run whose
+    /// state was saved.
+    #[must_use]
+    pub fn boot(&self) -> u64 {
+        self.shared.boot
     }
 
     /// The network this node belongs to.

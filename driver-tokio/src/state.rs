@@ -1,8 +1,9 @@
 //! What survives a restart, on disk.
 //!
 //! The state directory holds `state.bin`, the node's [`Snapshot`], and may hold `identity.key`. A snapshot is written
-//! beside the old one, synced, and renamed over it, so that a crash at any point leaves a whole one. The empty file
-//! `state.lock` is locked while a node uses the directory, since two would overwrite each other's state.
+//! beside the old one, synced, and renamed over it, so that a crash at any point leaves a whole one, and a disk that is
+//! full leaves the old one. The empty file `state.lock` is locked while a node uses the directory, since two would overwrite
+//! each other's state. A directory that cannot be written to is read all the same: the node runs from what it holds.
 
 use std::fs::{self, File, TryLockError};
 use std::io::{self, Read as _, Write as _};
@@ -25,14 +26,14 @@ impl StateDir {
     /// Creates the directory where it is missing, on Unix for its owner only, and locks it.
     ///
     /// # Errors
-    /// If it cannot be made or written to, or another node uses it.
+    /// If it cannot be made or read, or another node uses it.
     pub(crate) fn open(path: &Path) -> io::Result<Self> {
         let mut builder = fs::DirBuilder::new();
         builder.recursive(true);
         #[cfg(unix)]
         std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
         builder.create(path)?;
-        let lock = File::options().create(true).truncate(false).write(true).open(path.join(LOCK_FILE))?;
+        let lock = open_lock(path)?;
         match lock.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => return Err(io::Error::other("another node uses it")),
@@ -70,15 +71,41 @@ impl StateDir {
 
     /// Replaces the snapshot atomically and durably.
     pub(crate) fn save(&self, snapshot: &Snapshot) -> io::Result<()> {
-        let path = self.path.join(STATE_FILE);
         let new = self.path.join("state.bin.new");
-        let mut file = File::create(&new)?;
-        file.write_all(&snapshot.encode())?;
-        file.sync_all()?;
-        drop(file);
-        fs::rename(&new, &path)?;
-        sync_dir(&self.path)
+        let renamed =
+            write_new(&new, &snapshot.encode()).and_then(|()| fs::rename(&new, self.path.join(STATE_FILE)));
+        if renamed.is_err() {
+            // On a full disk, half a file takes the place that a later attempt, or somebody else, needs.
+            let _ = fs::remove_file(&new);
+        }
+        renamed.and_then(|()| sync_dir(&self.path))
     }
+}
+
+/// The lock file, made where it is missing; in a directory that cannot be written to, whatever can be locked there.
+fn open_lock(dir: &Path) -> io::Result<File> {
+    let path = dir.join(LOCK_FILE);
+    match File::options().create(true).truncate(false).write(true).open(&path) {
+        Err(error)
+            if matches!(
+                error.kind(),
+                io::ErrorKind::PermissionDenied
+                    | io::ErrorKind::ReadOnlyFilesystem
+                    | io::ErrorKind::StorageFull
+            ) =>
+        {
+            let readable = File::open(&path).or_else(|_| File::open(dir)).map_err(|_| error)?;
+            tracing::warn!("{}: cannot be written to; what changes there is lost", dir.display());
+            Ok(readable)
+        }
+        opened => opened,
+    }
+}
+
+fn write_new(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let mut file = File::create(path)?;
+    file.write_all(bytes)?;
+    file.sync_all()
 }
 
 /// Makes a rename or new file in `dir` durable.
@@ -148,6 +175,21 @@ mod tests {
         assert_eq!(state.load(), Some(snapshot(1)));
         state.save(&snapshot(2)).unwrap();
         assert_eq!(state.load(), Some(snapshot(2)));
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn a_full_disk_leaves_the_old_snapshot_and_nothing_beside_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let state = StateDir::open(dir.path()).unwrap();
+        state.save(&snapshot(1)).unwrap();
+        // Opened for writing as any file, and full.
+        std::os::unix::fs::symlink("/dev/full", dir.path().join("state.bin.new")).unwrap();
+        assert_eq!(state.save(&snapshot(2)).unwrap_err().kind(), io::ErrorKind::StorageFull);
+        assert_eq!(state.load(), Some(snapshot(1)));
+        assert_eq!(names(dir.path()), ["state.bin", "state.lock"]);
+        state.save(&snapshot(3)).unwrap();
+        assert_eq!(state.load(), Some(snapshot(3)));
     }
 
     #[test]

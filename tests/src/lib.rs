@@ -19,9 +19,11 @@ pub use serde_json::{Value, json};
 
 mod nodes;
 mod scratch;
+mod usage;
 
 pub use nodes::{Member, Service, identity, port};
 pub use scratch::Scratch;
+pub use usage::{Usage, limit_descriptors, may_open};
 
 /// By when an event must have come, unless a test says otherwise.
 pub const DEADLINE: Duration = Duration::from_secs(30);
@@ -240,6 +242,26 @@ impl Process {
     /// Lets a stopped process go on (SIGCONT).
     pub fn resume(&self) {
         self.signal(Signal::CONT);
+    }
+
+    /// Asks a service node how it is (SIGUSR1); what it says, with `counters`, `tasks`, `links` and `boot`.
+    ///
+    /// # Panics
+    /// If it does not say.
+    #[track_caller]
+    pub fn metrics(&mut self) -> Value {
+        self.signal(Signal::USR1);
+        self.wait("its metrics", |event| event["event"] == "metrics")
+    }
+
+    /// One counter of a service node.
+    ///
+    /// # Panics
+    /// If it does not say.
+    #[track_caller]
+    pub fn counter(&mut self, name: &str) -> u64 {
+        let metrics = self.metrics();
+        metrics["counters"][name].as_u64().unwrap_or_else(|| panic!("{name} is a counter: {metrics}"))
     }
 
     fn signal(&self, signal: Signal) {

@@ -1,4 +1,4 @@
-//! Developer commands: `cargo xtask test | demo | web | bench | fuzz`.
+//! Developer commands: `cargo xtask test | demo | web | bench | fuzz | kill | soak | advisories`.
 
 use std::process::ExitCode;
 
@@ -8,6 +8,7 @@ mod bench;
 mod browser;
 mod demo;
 mod fuzz;
+mod processes;
 mod report;
 mod run;
 mod smoke;
@@ -56,6 +57,26 @@ enum Command {
         #[arg(long, default_value_t = 60)]
         seconds: u64,
     },
+    /// Kill a service node again and again while it starts, writes its state, runs and ends; its state must stay whole.
+    Kill {
+        /// How often.
+        #[arg(long, default_value_t = 200)]
+        times: u64,
+        /// What the moments are drawn from.
+        #[arg(long, default_value_t = 1)]
+        seed: u64,
+    },
+    /// Hold connections to a service node under traffic and churn; what it takes of the machine must not grow.
+    Soak {
+        /// For how long, from when all are connected.
+        #[arg(long, default_value_t = 15)]
+        minutes: u64,
+        /// WebSocket connections.
+        #[arg(long, default_value_t = 2000)]
+        connections: u64,
+    },
+    /// Check the dependencies against the database of security advisories, which is fetched.
+    Advisories,
 }
 
 fn main() -> ExitCode {
@@ -66,6 +87,9 @@ fn main() -> ExitCode {
         Command::Web { build_std } => web::web(&root, build_std),
         Command::Bench { filter } => bench::bench(&root, filter.as_deref()),
         Command::Fuzz { seconds } => fuzz::fuzz(&root, seconds),
+        Command::Kill { times, seed } => processes::kill(&root, times, seed),
+        Command::Soak { minutes, connections } => processes::soak(&root, minutes, connections),
+        Command::Advisories => steps::advisories(&root),
     };
     if good { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

@@ -122,6 +122,26 @@ fn dependencies(root: &Path) -> Outcome {
     all.and(run::run(&mut deny_check(&deny, root, &core, &["bans"]))).into()
 }
 
+/// Checks all dependencies, and those of the workspaces beside this one, against RustSec's database, which is fetched.
+pub(crate) fn advisories(root: &Path) -> bool {
+    // A build of its own: the database is a git repository, and what `test` uses does without git.
+    let Some(deny) = tools::find_or_install(root, "deny", &[]) else {
+        eprintln!("advisories: there is no cargo-deny");
+        return false;
+    };
+    let mut failed = Vec::new();
+    for manifest in ["Cargo.toml", "fuzz/Cargo.toml", "benches/routing/Cargo.toml", "xtask/web/Cargo.toml"] {
+        let args = ["--manifest-path", manifest, "--locked", "check", "advisories"];
+        if let Err(why) = run::run(&mut deny.command(root, &args)) {
+            failed.push(format!("{manifest}: {why}"));
+        }
+    }
+    for failure in &failed {
+        eprintln!("advisories: {failure}");
+    }
+    failed.is_empty()
+}
+
 fn deny_check(deny: &Tool, root: &Path, before: &[&str], after: &[&str]) -> Command {
     let mut command = deny.command(root, &["--offline", "--locked"]);
     command.args(before).arg("check").args(after);

@@ -266,6 +266,12 @@ impl Node {
         self.me
     }
 
+    /// The boot counter of this run: larger than that of any earlier run whose state was saved. Peers tell runs apart by it.
+    #[must_use]
+    pub const fn boot(&self) -> u64 {
+        self.instance.boot
+    }
+
     /// Adds a service address to start from; it is dialled now and whenever the node is not linked to it.
     pub fn bootstrap(&mut self, address: Address, now: Instant) {
         self.enter(now);

@@ -15,6 +15,8 @@ use crate::{Failure, say};
 
 /// How long a bootstrap address may take to be reached.
 const BOOTSTRAP_TIMEOUT: Duration = Duration::from_secs(30);
+/// What is said when the state directory takes nothing.
+pub(crate) const SAVE_FAILED: &str = "--state: the state could not be saved; the node goes on";
 /// Longest passphrase file, bytes.
 const PASSPHRASE_BYTES_MAX: u64 = 64 * 1024;
 
@@ -119,6 +121,7 @@ pub(crate) async fn online(
                 failures.retain(|(failed, _)| *failed != address);
                 failures.push((address, reason));
             }
+            Ok(Some(NetworkEvent::SaveFailed)) => say(SAVE_FAILED),
             Ok(Some(_)) => {}
             Ok(None) => return Err(Failure::other("the node has stopped")),
             Err(_) => {

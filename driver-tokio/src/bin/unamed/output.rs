@@ -1,5 +1,6 @@
 //! What goes to stdout: JSON lines, or text for people.
 
+use std::collections::BTreeMap;
 use std::io::{self, Write as _};
 
 use base64::Engine as _;
@@ -40,6 +41,17 @@ pub(crate) enum Line<'a> {
     RoomMerged { members: Vec<String> },
     /// Events were dropped because stdout was not read.
     Lagged { missed: u64 },
+    /// How a service node is, asked for by SIGUSR1.
+    Metrics {
+        /// The boot counter of this run.
+        boot: u64,
+        /// Tasks of the runtime that have not ended.
+        tasks: usize,
+        /// Usable links.
+        links: usize,
+        /// All counters of core and driver.
+        counters: BTreeMap<&'static str, u64>,
+    },
 }
 
 /// An identity.
@@ -109,6 +121,13 @@ impl<'a> Line<'a> {
             Self::MessagesLost { from, count } => format!("{count} messages of {from} are lost"),
             Self::RoomMerged { members } => {
                 format!("two parts of the room have met: {} more members", members.len())
+            }
+            Self::Metrics { boot, tasks, links, counters } => {
+                let mut text = format!("boot {boot}\ntasks {tasks}\nlinks {links}");
+                for (name, value) in counters {
+                    text.push_str(&format!("\n{name} {value}"));
+                }
+                text
             }
             Self::Lagged { missed } => {
                 format!("{missed} events were dropped: stdout is not read fast enough")

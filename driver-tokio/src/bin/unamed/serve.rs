@@ -4,7 +4,7 @@ use unamed_tokio::{Address, Network, NetworkEvent, NetworkId};
 
 use crate::args::ServeArgs;
 use crate::output::{Line, Output, describe};
-use crate::signals::Signals;
+use crate::signals::{Asked, Signals};
 use crate::web::{PageConfig, Pages, Web};
 use crate::{Failure, node, say};
 
@@ -20,7 +20,7 @@ pub(crate) async fn run(args: ServeArgs, json: bool) -> Result<(), Failure> {
              it; add --i-know if that is meant"
         )));
     }
-    let mut signals = Signals::new()?;
+    let (mut signals, asked) = (Signals::new()?, Asked::new()?);
     let mut builder = node::builder(&args.node)?.stun(args.stun);
     for address in &args.listen {
         builder = builder.listen(*address);
@@ -45,6 +45,7 @@ pub(crate) async fn run(args: ServeArgs, json: bool) -> Result<(), Failure> {
         () = watch(&network, &args.node.bootstrap) => {}
         () = signals.next() => {}
         () = serve_web(web, &config) => {}
+        () = answer(&network, asked, json) => {}
     }
     signals.exit_on_next();
     network.shutdown().await;
@@ -84,6 +85,20 @@ fn announce(network: &Network, args: &ServeArgs, web: Option<&Web>, json: bool) 
     }
 }
 
+/// Prints how the node is whenever it is asked to, and does not end.
+async fn answer(network: &Network, mut asked: Asked, json: bool) {
+    loop {
+        asked.next().await;
+        let metrics = Line::Metrics {
+            boot: network.boot(),
+            tasks: tokio::runtime::Handle::current().metrics().num_alive_tasks(),
+            links: network.links().await.len(),
+            counters: network.metrics().await.into_iter().collect(),
+        };
+        let _ = Output { json }.line(&metrics);
+    }
+}
+
 /// Says what an operator must know, until the node stops.
 async fn watch(network: &Network, bootstrap: &[Address]) {
     let mut events = network.events();
@@ -93,7 +108,7 @@ async fn watch(network: &Network, bootstrap: &[Address]) {
     while let Some(event) = events.next().await {
         match event {
             NetworkEvent::IdentityInUse => say("another live node uses this identity"),
-            NetworkEvent::SaveFailed => say("--state: the state could not be saved; the node goes on"),
+            NetworkEvent::SaveFailed => say(node::SAVE_FAILED),
             NetworkEvent::Online(online) => tracing::info!(online, "links to other service nodes"),
             NetworkEvent::Ready => tracing::info!("takes part in routing"),
             NetworkEvent::LinkOpened { peer, carrier, reasons } => {

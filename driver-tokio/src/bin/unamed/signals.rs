@@ -14,10 +14,7 @@ impl Signals {
     /// Takes the signals over from their default actions.
     #[cfg(unix)]
     pub(crate) fn new() -> Result<Self, Failure> {
-        use tokio::signal::unix::{SignalKind, signal};
-        let listen = |kind| {
-            signal(kind).map_err(|error| Failure::other(format!("signals are not available: {error}")))
-        };
+        use tokio::signal::unix::SignalKind;
         Ok(Self { terminate: listen(SignalKind::terminate())?, interrupt: listen(SignalKind::interrupt())? })
     }
 
@@ -48,5 +45,45 @@ impl Signals {
             self.next().await;
             std::process::exit(1);
         });
+    }
+}
+
+#[cfg(unix)]
+fn listen(kind: tokio::signal::unix::SignalKind) -> Result<tokio::signal::unix::Signal, Failure> {
+    let failed = |error| Failure::other(format!("signals are not available: {error}"));
+    tokio::signal::unix::signal(kind).map_err(failed)
+}
+
+/// The signal that asks how the node is: SIGUSR1.
+pub(crate) struct Asked {
+    #[cfg(unix)]
+    asked: tokio::signal::unix::Signal,
+}
+
+impl Asked {
+    /// Takes the signal over from its default action, which ends the program.
+    #[cfg(unix)]
+    pub(crate) fn new() -> Result<Self, Failure> {
+        Ok(Self { asked: listen(tokio::signal::unix::SignalKind::user_defined1())? })
+    }
+
+    /// There is no such signal on this system.
+    #[cfg(not(unix))]
+    pub(crate) fn new() -> Result<Self, Failure> {
+        Ok(Self {})
+    }
+
+    /// Waits for the signal.
+    #[cfg(unix)]
+    pub(crate) async fn next(&mut self) {
+        if self.asked.recv().await.is_none() {
+            std::future::pending().await
+        }
+    }
+
+    /// Waits for ever.
+    #[cfg(not(unix))]
+    pub(crate) async fn next(&mut self) {
+        std::future::pending().await
     }
 }
