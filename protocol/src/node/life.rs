@@ -15,8 +15,8 @@ use crate::routing::book::{Book, BookLimits};
 use crate::routing::popularity::PopularityLimits;
 use crate::routing::store::StoreLimits;
 use crate::routing::table::TableLimits;
-use crate::wire::Sequence;
 use crate::wire::message::Purpose;
+use crate::wire::{Claim, Sequence};
 use crate::{Address, Config, Duration, Instant, LinkId, NodeKind, PeerId, RequestId, RoomId, SaveId};
 
 /// Period of sweeps over links and claims.
@@ -96,11 +96,15 @@ pub(super) const fn store_limits(config: &Config, salt: u64) -> StoreLimits {
 }
 
 /// A claim that is renewed after four fifths of its life has a fifth for retries.
+pub(super) fn renewal_longest(config: &Config) -> Duration {
+    config.routing.claim_ttl.saturating_mul(4) / 5
+}
+
 pub(super) fn popularity_limits(config: &Config) -> PopularityLimits {
     PopularityLimits {
         usual: config.routing.republish,
         spacing: config.routing.publish_spacing,
-        longest: config.routing.claim_ttl.saturating_mul(4) / 5,
+        longest: renewal_longest(config),
     }
 }
 
@@ -213,12 +217,9 @@ impl Node {
     pub(super) fn find_ended(&mut self, answer: Answer, now: Instant) {
         let mut members: Vec<PeerId> = Vec::new();
         if let Content::Find(found) = &answer.content {
-            for bytes in found.claims.iter() {
-                match self.checked_claim(bytes, now).filter(|claim| claim.room_id() == answer.key) {
-                    Some(claim) => members.push(claim.peer()),
-                    None => self.metrics.count(Counter::ClaimsInvalid),
-                }
-            }
+            members.extend(
+                found.claims.iter().filter_map(|bytes| Claim::decode(bytes).ok()).map(|claim| claim.peer()),
+            );
         }
         members.sort_unstable();
         members.dedup();

@@ -11,7 +11,7 @@ use super::clock::Timer;
 use super::metrics::Counter;
 use crate::routing::key::{home_id, replica_key};
 use crate::wire::message::{Connect, ConnectAnswer, Find, FindAnswer, NearestAnswer, PublishAnswer, Purpose};
-use crate::wire::{EXCLUDE_MAX, PeerIds, Reply, Routed, decode_body, encode_body};
+use crate::wire::{Bounded, EXCLUDE_MAX, PeerIds, Reply, Routed, decode_body, encode_body};
 use crate::{Duration, Instant, PeerId, RequestId, RoomId};
 
 /// What a request is for, with what its end needs to know.
@@ -78,6 +78,7 @@ pub(super) struct Answer {
 /// What an answer says.
 #[derive(Clone, Debug)]
 pub(super) enum Content {
+    /// Its claims were checked.
     Find(FindAnswer),
     Publish(PublishAnswer),
     Nearest(NearestAnswer),
@@ -292,13 +293,17 @@ impl Node {
         if reply.attempt > request.attempt || reply.purpose != request.purpose {
             return self.metrics.count(Counter::RepliesInvalid);
         }
-        let Some(content) = content_of(reply.purpose, &reply.payload) else {
+        let (key, attempt) = (request.key, request.attempt);
+        let Some(mut content) = content_of(reply.purpose, &reply.payload) else {
             return self.metrics.count(Counter::RepliesInvalid);
         };
+        if let Content::Find(answer) = &mut content {
+            // Before it counts as an answer: what does not hold must not end the search.
+            answer.claims = self.valid_claims(key, core::mem::take(&mut answer.claims), now);
+        }
         let terminal = reply.route.iter().next_back();
         if self.is_negative(&content, reply.request) {
-            let current =
-                reply.attempt == request.attempt && self.timers.at(Timer::Retry(reply.request)).is_none();
+            let current = reply.attempt == attempt && self.timers.at(Timer::Retry(reply.request)).is_none();
             if current {
                 let route = self.hops_of(reply);
                 self.said_no(reply.request, terminal, route, now);
@@ -307,6 +312,19 @@ impl Node {
         }
         let route = self.hops_of(reply);
         self.end_request(reply.request, route, content, now);
+    }
+
+    /// The claims of this room that hold.
+    fn valid_claims(&mut self, room: RoomId, claims: Bounded<Bytes, 8>, now: Instant) -> Bounded<Bytes, 8> {
+        let mut valid = Vec::new();
+        for bytes in claims.into_inner() {
+            if self.checked_claim(&bytes, now).is_some_and(|claim| claim.room_id() == room) {
+                valid.push(bytes);
+            } else {
+                self.metrics.count(Counter::ClaimsInvalid);
+            }
+        }
+        Bounded::truncated(valid)
     }
 
     fn said_no(&mut self, id: RequestId, terminal: Option<PeerId>, route: Vec<Hop>, now: Instant) {
