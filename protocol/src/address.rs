@@ -144,6 +144,37 @@ impl Address {
         }
     }
 
+    /// The network that a public address is in, as a number that is equal for equal networks: the /24 of an IPv4 address, the
+    /// /48 of an IPv6 address, of a name its last two labels. `None` for loopback and private addresses.
+    ///
+    /// Whoever has one address of a network can often have many.
+    #[must_use]
+    pub fn network_group(&self) -> Option<u64> {
+        match &self.host {
+            _ if self.class() != AddressClass::Public => None,
+            Host::Ip4(ip) => Some(Self::group_of_ip(IpAddr::V4(*ip))),
+            Host::Ip6(ip) => Some(Self::group_of_ip(IpAddr::V6(*ip))),
+            Host::Dns(name) | Host::Dns4(name) | Host::Dns6(name) => {
+                let from = name.rmatch_indices('.').nth(1).map_or(0, |(at, _)| at.saturating_add(1));
+                let hash = crate::crypto::sha256(&[name.get(from..).unwrap_or_default().as_bytes()]);
+                hash.first_chunk().map(|first| u64::from_be_bytes(*first))
+            }
+        }
+    }
+
+    /// Whether both lead to one socket, whoever is expected there.
+    pub(crate) fn is_same_endpoint(&self, other: &Self) -> bool {
+        (&self.host, self.port) == (&other.host, other.port)
+    }
+
+    /// As [`network_group`](Self::network_group), of any IP address.
+    pub(crate) fn group_of_ip(ip: IpAddr) -> u64 {
+        match ip.to_canonical() {
+            IpAddr::V4(ip) => u64::from(ip.to_bits() >> 8),
+            IpAddr::V6(ip) => u64::try_from(ip.to_bits() >> 80).unwrap_or(u64::MAX) | 1 << 48,
+        }
+    }
+
     /// The URL to dial: `ws://host:port/`, or `wss`; IPv6 addresses in brackets.
     #[must_use]
     pub fn url(&self) -> String {
@@ -392,7 +423,7 @@ mod tests {
     }
 
     #[test]
-    fn the_part_at_fault_is_named() {
+    fn b92_the_part_at_fault_is_named() {
         use AddressError as E;
         let s = str::to_owned;
         let long_label = format!("{}.org", "a".repeat(64));
@@ -459,6 +490,28 @@ mod tests {
         }
         let shown = E::HostProtocol(s("oni\u{1b}on")).to_string();
         assert!(shown.contains("oni\\u{1b}on"), "{shown}");
+    }
+
+    #[test]
+    fn public_addresses_are_grouped_by_their_networks() {
+        let group = |host: &str| format!("/{host}/tcp/1/ws").parse::<Address>().unwrap().network_group();
+        for [a, b] in [
+            ["ip4/8.8.8.1", "ip4/8.8.8.255"],
+            ["ip6/2600:1:2:3::1", "ip6/2600:1:2:ffff::9"],
+            ["dns4/a.example.org", "dns/b.c.example.org"],
+        ] {
+            assert!(group(a).is_some() && group(a) == group(b), "{a} {b}");
+        }
+        for [a, b] in [
+            ["ip4/8.8.8.1", "ip4/8.8.9.1"],
+            ["ip6/2600:1:2::1", "ip6/2600:1:3::1"],
+            ["dns/a.example.org", "dns/a.example.com"],
+        ] {
+            assert_ne!(group(a), group(b), "{a} {b}");
+        }
+        for none in ["ip4/127.0.0.1", "ip4/10.0.0.1", "ip6/::1", "dns/localhost", "dns/printer"] {
+            assert_eq!(group(none), None, "{none}");
+        }
     }
 
     #[test]

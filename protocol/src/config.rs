@@ -124,6 +124,8 @@ pub struct LinkConfig {
     pub circuits_client_max: usize,
     /// Credit window of a circuit in one direction, bytes.
     pub circuit_window_bytes: usize,
+    /// Bytes held for all relayed circuits together. Beyond, the slowest link or the fullest circuit is closed.
+    pub relay_bytes_max: usize,
     /// From the first packet of a circuit's set-up to its end.
     pub circuit_timeout: Duration,
     /// How long a link without a reason may stay.
@@ -201,6 +203,11 @@ pub struct RoutingConfig {
     pub addresses_max: usize,
     /// Service nodes known and not linked, with their home claims: about 500 bytes each.
     pub contacts_max: usize,
+    /// Service nodes of one network (IPv4 /24, IPv6 /48, name) that are known by hearsay, beyond those nearest to the own
+    /// location. The same number of links that service nodes of one network opened.
+    pub prefix_contacts_max: usize,
+    /// As `prefix_contacts_max`, of one k-bucket.
+    pub prefix_bucket_max: usize,
     /// Open requests of this node.
     pub requests_max: usize,
     /// (request, attempt) pairs remembered to recognise duplicates.
@@ -294,6 +301,7 @@ impl LinkConfig {
             circuits_relayed_max: 4096,
             circuits_client_max: 64,
             circuit_window_bytes: 256 * 1024,
+            relay_bytes_max: 64 * 1024 * 1024,
             circuit_timeout: Duration::from_secs(5),
             unwanted_grace: Duration::from_secs(30),
         }
@@ -307,6 +315,7 @@ impl LinkConfig {
             overlay_hard: 32,
             circuits_relayed_max: 16,
             circuits_client_max: 4,
+            relay_bytes_max: 8 * 1024 * 1024,
             ..Self::service()
         }
     }
@@ -356,6 +365,9 @@ impl Default for RoutingConfig {
             offline_retry: (Duration::from_secs(1), Duration::from_secs(15)),
             addresses_max: 256,
             contacts_max: 512,
+            // discv5's bounds: 2 of a /24 per bucket, 10 per table.
+            prefix_contacts_max: 10,
+            prefix_bucket_max: 2,
             requests_max: 4096,
             seen_max: 16_384,
         }

@@ -64,7 +64,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_set_answers_and_another_key_hashes_otherwise() {
+    fn a55_a_set_answers_and_another_key_hashes_otherwise() {
         let mut set = LookupSet::new(KeyedHasher::new((1, 2)));
         assert!(set.insert(7) && !set.insert(7));
         assert_eq!(set.len(), 1);

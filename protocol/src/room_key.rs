@@ -205,7 +205,7 @@ mod tests {
     use crate::crypto::{IdealCrypto, RealCrypto};
 
     #[test]
-    fn golden_vectors() {
+    fn a22_golden_vectors() {
         let mut lines = 0;
         for line in include_str!("../vectors/room_keys.txt").lines().filter(|line| !line.starts_with('#')) {
             let columns: Vec<&str> = line.split(' ').collect();
@@ -222,7 +222,7 @@ mod tests {
     }
 
     #[test]
-    fn names() {
+    fn b12_b59_names() {
         use RoomNameError::{Control, TooLong, TooShort};
         let long = |len| "x".repeat(len);
         // 86 times e with U+0301: 258 bytes as typed, 172 composed.

@@ -444,7 +444,7 @@ mod tests {
     }
 
     #[test]
-    fn a_spent_counter_is_refused() {
+    fn b29_a_spent_counter_is_refused() {
         let end = |counter| Direction { counter, ..Direction::new(Zeroizing::new([7; 32])) };
         let last = u64::MAX - 1;
         let mut sender = NoiseCipher { send: end(last), receive: end(0) };

@@ -149,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn a_signature_with_s_plus_the_group_order_is_refused() {
+    fn b20_a_signature_with_s_plus_the_group_order_is_refused() {
         const ORDER: [u8; 32] = [
             0xed, 0xd3, 0xf5, 0x5c, 0x1a, 0x63, 0x12, 0x58, 0xd6, 0x9c, 0xf7, 0xa2, 0xde, 0xf9, 0xde, 0x14,
             0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x10,

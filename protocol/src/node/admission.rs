@@ -92,6 +92,10 @@ impl Node {
         let Some(link) = self.links.get(&id) else { return Err(CloseReason::Closed) };
         let Some(peer) = link.peer.as_ref() else { return Err(CloseReason::Closed) };
         let (pool, rank) = (self.pool(peer), self.newcomer_rank(link, peer));
+        if pool == Pool::Overlay && rank < Rank::Bucket && self.comes_from_a_crowd(link) {
+            self.metrics.count(Counter::ContactsCrowded);
+            return Err(CloseReason::Busy);
+        }
         if self.in_pool(pool).count() < self.limit(pool, rank) {
             return Ok(());
         }
@@ -106,6 +110,13 @@ impl Node {
         self.metrics.count(Counter::LinksEvicted);
         self.drain_link(least, CloseReason::Busy, now);
         Ok(())
+    }
+
+    /// Whether as many service nodes of one network have opened links to this node as may fill its buckets.
+    fn comes_from_a_crowd(&self, link: &Link) -> bool {
+        let Some(origin) = link.origin else { return false };
+        let same = self.open_links().filter(|(_, other)| other.is_service() && other.origin == Some(origin));
+        same.count() >= self.config.routing.prefix_contacts_max
     }
 
     /// What a link that is not in use yet will be worth.

@@ -62,8 +62,8 @@ pub(super) struct RelayEnd {
 /// What a token of a queued message stands for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum SendToken {
-    /// A circuit frame of this cost that came from this side.
-    Relayed { from: CircuitKey, bytes: usize },
+    /// A circuit frame of this cost that came from this side, and goes out over this link.
+    Relayed { from: CircuitKey, via: LinkId, bytes: usize },
     /// A room message to a member.
     Room { room: RoomId, message: MessageId, to: PeerId, link: LinkId },
 }
@@ -73,13 +73,30 @@ pub(super) enum SendToken {
 pub(super) struct Tokens {
     pub(super) waiting: BTreeMap<u64, SendToken>,
     last: u64,
+    /// Cost of all frames that are held for circuits: those that wait for credit, and those in queues of links.
+    pub(super) relayed: usize,
+}
+
+impl Tokens {
+    /// A queued message has left, or is given up.
+    pub(super) fn end(&mut self, token: u64) -> Option<SendToken> {
+        let ended = self.waiting.remove(&token);
+        if let Some(SendToken::Relayed { bytes, .. }) = ended {
+            self.relayed = self.relayed.saturating_sub(bytes);
+        }
+        ended
+    }
 }
 
 impl RelayEnd {
+    /// What waits here for credit of the other side.
+    pub(super) fn waiting(&self) -> usize {
+        self.queue.iter().map(|frame| CircuitData::charge(frame.len())).sum()
+    }
+
     /// Bytes that wait here, and those that may still come.
     pub(super) fn bytes(&self) -> usize {
-        let waiting: usize = self.queue.iter().map(|frame| CircuitData::charge(frame.len())).sum();
-        waiting.saturating_add(self.window).saturating_add(self.owed)
+        self.waiting().saturating_add(self.window).saturating_add(self.owed)
     }
 }
 
@@ -154,7 +171,7 @@ impl Node {
     pub(super) fn handle_circuit_open(&mut self, id: LinkId, open: &CircuitOpen, now: Instant) {
         let key = (id, open.circuit);
         let Some(link) = self.links.get(&id).filter(|link| !link.is_circuit()) else {
-            return;
+            return self.metrics.count(Counter::CircuitViolations);
         };
         let parity = open.circuit % 2 == u32::from(link.outbound);
         if !parity || self.circuits.contains_key(&key) {
@@ -337,7 +354,7 @@ impl Node {
         let key = (id, data.circuit);
         let bytes = CircuitData::charge(data.frame.len());
         match self.circuits.get_mut(&key) {
-            None => {}
+            None => self.metrics.count(Counter::CircuitsLate),
             Some(CircuitEnd::Endpoint { link, owed }) => {
                 let link = *link;
                 *owed = owed.saturating_add(bytes);
@@ -353,7 +370,9 @@ impl Node {
                 self.metrics.add(Counter::CircuitBytesRelayed, data.frame.len() as u64);
                 end.queue.push_back(data.frame);
                 end.used = now;
+                self.tokens.relayed = self.tokens.relayed.saturating_add(bytes);
                 self.pump_relay(key, now);
+                self.bound_relayed(now);
             }
         }
     }
@@ -366,10 +385,15 @@ impl Node {
             let cost = end.queue.front().map(|frame| CircuitData::charge(frame.len()));
             let Some(bytes) = cost.filter(|bytes| *bytes <= end.credit) else { break };
             let Some(frame) = end.queue.pop_front() else { break };
+            self.tokens.relayed = self.tokens.relayed.saturating_sub(bytes);
             end.credit = end.credit.saturating_sub(bytes);
-            let token = self.mint_token(SendToken::Relayed { from: key, bytes });
+            let token = self.mint_token(SendToken::Relayed { from: key, via: other.0, bytes });
             let head = CircuitData { circuit: other.1, frame }.encode();
-            self.queue(other.0, Class::Relay, Outgoing { head, body: Bytes::new(), token: Some(token) }, now);
+            let outgoing = Outgoing { head, body: Bytes::new(), token: Some(token) };
+            if !self.queue(other.0, Class::Relay, outgoing, now) {
+                self.tokens.end(token);
+                return self.break_circuit(key, CloseReason::RelayLost, now);
+            }
         }
         let Some(CircuitEnd::Relay(end)) = self.circuits.get(&key) else { return };
         if let (Some(reason), true) = (end.closing, end.queue.is_empty()) {
@@ -377,6 +401,34 @@ impl Node {
             self.remove_circuit(key);
             self.remove_circuit(other);
             self.send_reset(other, reason, now);
+        }
+    }
+
+    /// Two ends that do not read, over many circuits one after the other, must not fill a relay. What is held for all
+    /// circuits has a bound; beyond it a link goes whose queue is long, or else the circuit for which most waits.
+    fn bound_relayed(&mut self, now: Instant) {
+        while self.tokens.relayed > self.config.link.relay_bytes_max {
+            let queued =
+                |link: &Link| link.session.as_ref().map_or(0, |session| session.queued_bytes(Class::Relay));
+            let slowest = self.links.iter().map(|(id, link)| (queued(link), *id)).max();
+            let waiting = |end: &CircuitEnd| match end {
+                CircuitEnd::Relay(end) => end.waiting(),
+                CircuitEnd::Endpoint { .. } => 0,
+            };
+            let fullest = self.circuits.iter().map(|(key, end)| (waiting(end), *key)).max();
+            self.metrics.count(Counter::RelayOverloads);
+            match (slowest, fullest) {
+                (Some((queued, id)), _)
+                    if queued >= self.config.link.circuit_window_bytes.saturating_mul(4) =>
+                {
+                    self.fail_link(id, CloseReason::SlowReader, now);
+                }
+                (_, Some((waiting, key))) if waiting > 0 => {
+                    self.break_circuit(key, CloseReason::SlowReader, now)
+                }
+                (Some((queued, id)), _) if queued > 0 => self.fail_link(id, CloseReason::SlowReader, now),
+                _ => return,
+            }
         }
     }
 
@@ -408,7 +460,7 @@ impl Node {
                 return self.circuit_writable(link, credit.bytes);
             }
             Some(CircuitEnd::Relay(end)) => end.other,
-            None => return,
+            None => return self.metrics.count(Counter::CircuitsLate),
         };
         if let Some(CircuitEnd::Relay(end)) = self.circuits.get_mut(&other) {
             end.credit = end.credit.saturating_add(credit.bytes as usize);
@@ -419,7 +471,7 @@ impl Node {
     pub(super) fn handle_circuit_reset(&mut self, id: LinkId, reset: &CircuitReset, now: Instant) {
         let key = (id, reset.circuit);
         match self.circuits.get_mut(&key) {
-            None => {}
+            None => self.metrics.count(Counter::CircuitsLate),
             Some(CircuitEnd::Endpoint { link, .. }) => {
                 let link = *link;
                 self.remove_circuit(key);
@@ -459,7 +511,10 @@ impl Node {
     }
 
     fn remove_circuit(&mut self, key: CircuitKey) {
-        if self.circuits.remove(&key).is_some() {
+        if let Some(end) = self.circuits.remove(&key) {
+            if let CircuitEnd::Relay(end) = end {
+                self.tokens.relayed = self.tokens.relayed.saturating_sub(end.waiting());
+            }
             self.count_circuits(key.0, |circuits| circuits.saturating_sub(1));
         }
     }
@@ -498,6 +553,9 @@ impl Node {
 
     pub(super) fn mint_token(&mut self, token: SendToken) -> u64 {
         self.tokens.last = self.tokens.last.saturating_add(1);
+        if let SendToken::Relayed { bytes, .. } = token {
+            self.tokens.relayed = self.tokens.relayed.saturating_add(bytes);
+        }
         self.tokens.waiting.insert(self.tokens.last, token);
         self.tokens.last
     }
@@ -505,13 +563,10 @@ impl Node {
     /// Part of a queued message was handed over.
     pub(super) fn handle_sent(&mut self, _id: LinkId, sent: Sent, now: Instant) {
         let done = sent.sent >= sent.total;
-        let token = if done {
-            self.tokens.waiting.remove(&sent.token)
-        } else {
-            self.tokens.waiting.get(&sent.token).copied()
-        };
+        let token =
+            if done { self.tokens.end(sent.token) } else { self.tokens.waiting.get(&sent.token).copied() };
         match token {
-            Some(SendToken::Relayed { from, bytes }) if done => {
+            Some(SendToken::Relayed { from, bytes, .. }) if done => {
                 if let Some(CircuitEnd::Relay(end)) = self.circuits.get_mut(&from) {
                     end.owed = end.owed.saturating_add(bytes);
                 }
@@ -528,7 +583,7 @@ impl Node {
     pub(super) fn data_dropped(&mut self, tokens: &[u64], now: Instant) {
         self.metrics.count(Counter::QueueOverflows);
         for token in tokens {
-            match self.tokens.waiting.remove(token) {
+            match self.tokens.end(*token) {
                 // A relay never drops a frame: the circuit breaks instead.
                 Some(SendToken::Relayed { from, .. }) => {
                     self.break_circuit(from, CloseReason::SlowReader, now)
@@ -546,13 +601,13 @@ impl Node {
             .waiting
             .iter()
             .filter(|(_, token)| match token {
-                SendToken::Relayed { from, .. } => from.0 == gone || !self.circuits.contains_key(from),
+                SendToken::Relayed { via, .. } => *via == gone,
                 SendToken::Room { link, .. } => *link == gone,
             })
             .map(|(id, token)| (*id, *token))
             .collect();
         for (id, token) in lost {
-            self.tokens.waiting.remove(&id);
+            self.tokens.end(id);
             if let SendToken::Room { room, message, .. } = token {
                 self.room_message_dropped(room, message, now);
             }

@@ -51,6 +51,11 @@ impl Seen {
         }
         !self.before.contains(&pair) && self.present.insert(pair)
     }
+
+    /// Whether a pair passed lately.
+    fn contains(&self, pair: &(RequestId, u8)) -> bool {
+        self.present.contains(pair) || self.before.contains(pair)
+    }
 }
 
 impl Node {
@@ -339,7 +344,8 @@ impl Node {
         self.metrics.count(Counter::RepliesUndeliverable);
     }
 
-    /// A reply arrived: it must name this node, and come from a later hop of its route.
+    /// A reply arrived: it must name this node, come from a later hop of its route, and answer a packet that passed here:
+    /// else anybody could have a relay send what it likes to whom it likes.
     pub(super) fn handle_reply(&mut self, id: LinkId, mut reply: Reply, now: Instant) {
         let Some(peer) = self.open_peer(id) else { return };
         let at = usize::from(reply.at);
@@ -347,6 +353,9 @@ impl Node {
         let valid = reply.route.get(at) == Some(self.me) && from.is_some_and(|from| from > at);
         if !valid {
             return self.metrics.count(Counter::RepliesInvalid);
+        }
+        if at > 0 && !self.seen.contains(&(reply.request, reply.attempt)) {
+            return self.metrics.count(Counter::RepliesUnsolicited);
         }
         let rtt = self.rtt_of(peer).map_or(0, |rtt| u16::try_from(rtt.as_millis()).unwrap_or(u16::MAX));
         let wanted = reply.route.len().saturating_sub(1).saturating_sub(at);

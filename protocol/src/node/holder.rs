@@ -128,7 +128,7 @@ impl Node {
     pub(super) fn handle_digest(&mut self, id: LinkId, digest: &StoreDigest, now: Instant) {
         let Some(peer) = self.open_peer(id) else { return };
         if !self.is_service() || !self.links.get(&id).is_some_and(|link| link.is_service()) {
-            return;
+            return self.metrics.count(Counter::ClaimsInvalid);
         }
         let copies = self.store.missing(digest.room, digest.replica, &digest.items);
         self.send_copies(peer, copies, now);

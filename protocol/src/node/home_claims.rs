@@ -22,6 +22,8 @@ pub(super) struct KnownHome {
     issued_ms: u64,
     expiry_ms: u64,
     mark: u32,
+    /// [`Address::network_group`] of the address that is dialled.
+    group: Option<u64>,
 }
 
 impl KnownHome {
@@ -31,6 +33,7 @@ impl KnownHome {
             issued_ms: claim.issued_ms(),
             expiry_ms: claim.expiry_ms(),
             mark: claim.mark(),
+            group: group_of(claim),
         }
     }
 
@@ -73,6 +76,10 @@ impl KnownHome {
     }
 }
 
+fn group_of(claim: &HomeClaim) -> Option<u64> {
+    claim.addresses().first().and_then(Address::network_group)
+}
+
 /// The newest home claim of each known service node.
 #[derive(Clone, Debug, Default)]
 pub(super) struct HomeClaims {
@@ -87,6 +94,13 @@ impl HomeClaims {
 
     pub(super) fn len(&self) -> usize {
         self.list.len()
+    }
+
+    /// The other peers said to be in the network of this one.
+    pub(super) fn neighbours_of<'a>(&'a self, claim: &HomeClaim) -> impl Iterator<Item = PeerId> + use<'a> {
+        let (group, peer) = (group_of(claim), claim.peer());
+        let same = self.list.iter().filter(move |known| group.is_some() && known.group == group);
+        same.map(KnownHome::peer).filter(move |other| *other != peer)
     }
 
     pub(super) fn contains(&self, peer: PeerId) -> bool {

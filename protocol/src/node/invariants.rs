@@ -5,7 +5,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 
 use super::Node;
-use super::circuits::CircuitEnd;
+use super::circuits::{CircuitEnd, SendToken};
 use super::clock::Timer;
 use super::links::LinkState;
 use crate::KeepAlive;
@@ -105,6 +105,18 @@ impl Node {
             {
                 broken.push(format!("circuit {key:?} holds {} bytes, more than its window", end.bytes()));
             }
+        }
+        let tokens = self.tokens.waiting.values().map(|token| match token {
+            SendToken::Relayed { bytes, .. } => *bytes,
+            SendToken::Room { .. } => 0,
+        });
+        let waiting = self.circuits.values().map(|end| match end {
+            CircuitEnd::Relay(end) => end.waiting(),
+            CircuitEnd::Endpoint { .. } => 0,
+        });
+        let held: usize = tokens.chain(waiting).sum();
+        if held != self.tokens.relayed || held > self.config.link.relay_bytes_max {
+            broken.push(format!("{held} bytes are held for circuits, {} are accounted", self.tokens.relayed));
         }
         for (id, link) in &self.links {
             let carried = self.circuits.range((*id, 0)..=(*id, u32::MAX)).count();

@@ -96,11 +96,15 @@ pub(super) const fn store_limits(config: &Config, salt: u64) -> StoreLimits {
 }
 
 /// A claim that is renewed after four fifths of its life has a fifth for retries.
+pub(super) fn renewal_longest(config: &Config) -> Duration {
+    config.routing.claim_ttl.saturating_mul(4) / 5
+}
+
 pub(super) fn popularity_limits(config: &Config) -> PopularityLimits {
     PopularityLimits {
         usual: config.routing.republish,
         spacing: config.routing.publish_spacing,
-        longest: config.routing.claim_ttl.saturating_mul(4) / 5,
+        longest: renewal_longest(config),
     }
 }
 
@@ -211,14 +215,12 @@ impl Node {
     }
 
     pub(super) fn find_ended(&mut self, answer: Answer, now: Instant) {
-        // Those that came by replies and walks were verified there.
-        let mut members: Vec<PeerId> = match &answer.content {
-            Content::Find(found) => {
-                let claims = found.claims.iter().filter_map(|bytes| Claim::decode(bytes).ok());
-                claims.map(|claim| claim.peer()).collect()
-            }
-            Content::Publish(_) | Content::Nearest(_) | Content::Connect(_) | Content::Failed => Vec::new(),
-        };
+        let mut members: Vec<PeerId> = Vec::new();
+        if let Content::Find(found) = &answer.content {
+            members.extend(
+                found.claims.iter().filter_map(|bytes| Claim::decode(bytes).ok()).map(|claim| claim.peer()),
+            );
+        }
         members.sort_unstable();
         members.dedup();
         self.emit(Event::FindFinished(FindReport {

@@ -17,7 +17,7 @@ use crate::crypto::Role;
 use crate::link::{Class, Outgoing, Peer, Secrecy, Sent, Session, SessionConfig, SessionEvent};
 use crate::wire::message::Goodbye;
 use crate::wire::{Bounded, CircuitData, Message, Sequence};
-use crate::{Address, Instant, LinkId, NodeKind, PeerId};
+use crate::{Address, AddressClass, Instant, LinkId, NodeKind, PeerId};
 
 /// What carries a link, and what the carrier needs to know.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,6 +70,8 @@ pub(super) struct Link {
     pub(super) state: LinkState,
     pub(super) outbound: bool,
     pub(super) dial: Option<(DialFor, Address)>,
+    /// The network that an accepted link comes from, if that is a public one.
+    pub(super) origin: Option<u64>,
     pub(super) expected: Option<PeerId>,
     pub(super) peer: Option<Peer>,
     pub(super) told_reasons: Option<LinkReasons>,
@@ -94,6 +96,7 @@ impl Link {
             state: LinkState::Dialing,
             outbound,
             dial: None,
+            origin: None,
             expected: None,
             peer: None,
             told_reasons: None,
@@ -151,8 +154,19 @@ impl Node {
         if self.links.len() >= self.config.link.links_max {
             return None;
         }
+        let there =
+            |link: &Link| link.dial.as_ref().is_some_and(|(_, other)| other.is_same_endpoint(address));
+        if !self.book.is_known(address) && self.links.values().any(|link| there(link)) {
+            // One endpoint has one peer at most.
+            self.metrics.count(Counter::DialsRefusedByEndpoint);
+            return None;
+        }
         if !self.book.allows(address) {
             self.metrics.count(Counter::DialsRefusedByClass);
+            return None;
+        }
+        if self.book.is_vain(address, now) {
+            self.metrics.count(Counter::DialsRefusedByEndpoint);
             return None;
         }
         let id = self.mint_link();
@@ -174,7 +188,7 @@ impl Node {
             .any(|own| own.host == address.host && own.port == address.port && own.secure == address.secure)
     }
 
-    pub(super) fn accept_link(&mut self, _origin: Origin, now: Instant) -> Result<LinkId, LinkLimit> {
+    pub(super) fn accept_link(&mut self, origin: Origin, now: Instant) -> Result<LinkId, LinkLimit> {
         if self.farewell.is_some() {
             return Err(LinkLimit::ShuttingDown);
         }
@@ -195,6 +209,8 @@ impl Node {
         let mut link = Link::new(LinkCarrier::WebSocket, false, now);
         link.session = Some(self.session(Role::Responder, Secrecy::Noise, None, link.carrier, now));
         link.state = LinkState::Handshaking;
+        let public = origin.ip.filter(|ip| AddressClass::of_ip(*ip) == AddressClass::Public);
+        link.origin = public.map(Address::group_of_ip);
         self.links.insert(id, Box::new(link));
         self.dirty.insert(id);
         Ok(id)

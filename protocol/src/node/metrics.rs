@@ -49,6 +49,10 @@ counters! {
     MessagesUnknownKind => "messages_unknown_kind",
     QueueOverflows => "queue_overflows",
     DialsRefusedByClass => "dials_refused_by_class",
+    /// Another peer was said to be there, and was not.
+    DialsRefusedByEndpoint => "dials_refused_by_endpoint",
+    /// Contacts not taken because of how many are known from the same network.
+    ContactsCrowded => "contacts_crowded",
     CandidatesTried => "candidates_tried",
     ClaimsInvalid => "claims_invalid",
     RoutedForwarded => "routed_forwarded",
@@ -76,6 +80,8 @@ counters! {
     /// Given to holders by walks, because they lacked them.
     ClaimsPlaced => "claims_placed",
     ClaimsStored => "claims_stored",
+    /// Valid, and not held: no place, a quota, or withdrawn.
+    ClaimsRefused => "claims_refused",
     ClaimsReplicated => "claims_replicated",
     Notifications => "notifications_sent",
     CircuitsOpened => "circuits_opened",
@@ -84,6 +90,10 @@ counters! {
     CircuitsReset => "circuits_reset",
     CircuitBytesRelayed => "circuit_bytes_relayed",
     CircuitViolations => "circuit_violations",
+    /// Messages about circuits that are over, or never were.
+    CircuitsLate => "circuit_messages_late",
+    /// Links closed and circuits reset because relays held too much.
+    RelayOverloads => "relay_overloads",
     DirectAttempts => "webrtc_attempts",
     DirectFailed => "webrtc_failed",
     SignalsSent => "signals_sent",

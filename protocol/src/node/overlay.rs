@@ -15,7 +15,7 @@ use super::metrics::Counter;
 use super::requests::Task;
 use crate::link::Peer;
 use crate::routing::book::Noted;
-use crate::routing::key::{home_id, random_in_bucket};
+use crate::routing::key::{bucket_index, home_id, random_in_bucket};
 use crate::routing::table::Learned;
 use crate::wire::message::{Hello, Nearest, NearestAnswer, Purpose};
 use crate::wire::{Bounded, HomeClaim, HomeClaimTerms, Message, encode_body};
@@ -276,6 +276,7 @@ impl Node {
     /// A dial failed: the contact is passed over for a while.
     pub(super) fn dial_failed(&mut self, address: &Address, reason: CloseReason, now: Instant) {
         let jitter = self.random.jitter.next_u64();
+        self.book.note_vain(address, now);
         if reason == CloseReason::IdMismatch {
             self.book.mismatched(address, now, jitter);
         } else {
@@ -351,6 +352,11 @@ impl Node {
             return None;
         }
         let first = known.is_none();
+        // What a peer says of itself comes over a link, or from a fellow member.
+        if first && source != Some(peer) && self.is_crowded(&claim, now) {
+            self.metrics.count(Counter::ContactsCrowded);
+            return None;
+        }
         for address in claim.addresses() {
             let noted = self.book.learn(address.clone(), source.unwrap_or(peer), now);
             if first && noted == Noted::New {
@@ -368,6 +374,21 @@ impl Node {
             }
         }
         Some(peer)
+    }
+
+    /// Whether so many contacts of the same network are known that a stranger's word does not add another one. The nearest
+    /// are taken in any case: routing is wrong without them.
+    fn is_crowded(&self, claim: &HomeClaim, now: Instant) -> bool {
+        let (location, routing) = (self.location(), &self.config.routing);
+        let bucket = bucket_index(&location, &home_id(claim.peer()));
+        let (mut all, mut of_bucket) = (0_usize, 0_usize);
+        for other in self.homes_known.neighbours_of(claim) {
+            all = all.saturating_add(1);
+            let same = bucket_index(&location, &home_id(other)) == bucket;
+            of_bucket = of_bucket.saturating_add(usize::from(same));
+        }
+        (all >= routing.prefix_contacts_max || of_bucket >= routing.prefix_bucket_max)
+            && !self.table.would_be_near(claim.peer(), now)
     }
 
     pub(super) fn handle_hello(&mut self, id: LinkId, hello: &Hello, now: Instant) {

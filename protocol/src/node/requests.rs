@@ -99,6 +99,7 @@ pub(super) struct Answer {
 /// What an answer says.
 #[derive(Clone, Debug)]
 pub(super) enum Content {
+    /// Its claims were checked.
     Find(FindAnswer),
     Publish(PublishAnswer),
     Nearest(NearestAnswer),
@@ -285,12 +286,14 @@ impl Node {
         if reply.attempt > request.attempt || reply.purpose != request.purpose {
             return self.metrics.count(Counter::RepliesInvalid);
         }
-        let (room, attempt) = (request.key, request.attempt);
-        let content = match content_of(reply.purpose, &reply.payload) {
-            Some(Content::Find(answer)) => Content::Find(self.claims_that_hold(answer, room, now)),
-            Some(content) => content,
-            None => return self.metrics.count(Counter::RepliesInvalid),
+        let (key, attempt) = (request.key, request.attempt);
+        let Some(mut content) = content_of(reply.purpose, &reply.payload) else {
+            return self.metrics.count(Counter::RepliesInvalid);
         };
+        if let Content::Find(answer) = &mut content {
+            // Before it counts as an answer: what does not hold must not end the search.
+            answer.claims = self.valid_claims(key, core::mem::take(&mut answer.claims), now);
+        }
         let terminal = reply.route.iter().next_back();
         if self.is_negative(&content, reply.request) {
             let current = reply.attempt == attempt && self.timers.at(Timer::Retry(reply.request)).is_none();
@@ -304,16 +307,17 @@ impl Node {
         self.end_request(reply.request, route, content, now);
     }
 
-    /// What an answer names that is no member of the room is no answer: who has only that to say has said no.
-    fn claims_that_hold(&mut self, answer: FindAnswer, room: RoomId, now: Instant) -> FindAnswer {
-        let mut claims = Vec::new();
-        for bytes in answer.claims.iter() {
-            match self.checked_claim(bytes, now).filter(|claim| claim.room_id() == room) {
-                Some(_) => claims.push(bytes.clone()),
-                None => self.metrics.count(Counter::ClaimsInvalid),
+    /// The claims of this room that hold.
+    fn valid_claims(&mut self, room: RoomId, claims: Bounded<Bytes, 8>, now: Instant) -> Bounded<Bytes, 8> {
+        let mut valid = Vec::new();
+        for bytes in claims.into_inner() {
+            if self.checked_claim(&bytes, now).is_some_and(|claim| claim.room_id() == room) {
+                valid.push(bytes);
+            } else {
+                self.metrics.count(Counter::ClaimsInvalid);
             }
         }
-        FindAnswer { claims: Bounded::truncated(claims) }
+        Bounded::truncated(valid)
     }
 
     fn said_no(&mut self, id: RequestId, terminal: Option<PeerId>, route: Vec<Hop>, now: Instant) {

@@ -23,6 +23,9 @@ const STRAGGLERS: Duration = Duration::from_secs(3);
 /// The list of a member that was linked within this time tells of another part of the room.
 const PARTS_MEET: Duration = Duration::from_secs(5);
 
+/// Pause after a publish that nobody answered, or not honestly.
+const PUBLISH_AGAIN: Duration = Duration::from_secs(2);
+
 /// Former members remembered.
 const LEFT_MAX: usize = 64;
 
@@ -375,10 +378,15 @@ impl Node {
         let Some(state) = self.rooms.get_mut(&room) else { return };
         state.publishing = false;
         let Content::Publish(content) = &answer.content else {
-            return self.timers.set(Timer::Publish(room), now + Duration::from_secs(2));
+            return self.timers.set(Timer::Publish(room), now + PUBLISH_AGAIN);
         };
         if let Some(newer) = &content.newer {
-            return self.step_over(room, newer, now);
+            if !self.step_over(room, newer, now) {
+                // Whoever says so lies: it counts as no answer.
+                self.metrics.count(Counter::ClaimsInvalid);
+                self.timers.set(Timer::Publish(room), now + PUBLISH_AGAIN);
+            }
+            return;
         }
         state.published = true;
         self.learn_sought(&content.claims, now);
@@ -388,15 +396,26 @@ impl Node {
         self.check_joined(room, now);
     }
 
-    /// A holder has a newer claim of this node, from another run: the next one steps over it.
-    pub(super) fn step_over(&mut self, room: RoomId, newer: &Bytes, now: Instant) {
-        if let Some(claim) = self.checked_claim(&newer.clone(), now).filter(|claim| claim.peer() == self.me) {
-            self.sequence_floor = self.sequence_floor.max(claim.sequence());
-        }
-        self.timers.set(Timer::Publish(room), now + Duration::from_millis(100));
+    /// A holder has a newer claim of this node, from another run: the next one steps over it. `false` if it is none, which
+    /// is nothing to act upon: a holder must not be able to have this node publish again and again.
+    pub(super) fn step_over(&mut self, room: RoomId, newer: &Bytes, now: Instant) -> bool {
+        let me = self.me;
+        let own = self.rooms.get(&room).and_then(|state| state.claim.as_ref()).map(Claim::sequence);
+        let claim = self.checked_claim(newer, now);
+        let claim = claim.filter(|claim| claim.peer() == me && claim.room_id() == room);
+        let Some(sequence) = claim.map(|claim| claim.sequence()).filter(|newer| Some(*newer) > own) else {
+            return false;
+        };
+        // Beyond the largest number there is no step: what is held there must expire.
+        let pause = if sequence > self.sequence_floor { Duration::from_millis(100) } else { PUBLISH_AGAIN };
+        self.sequence_floor = self.sequence_floor.max(sequence);
+        self.timers.set(Timer::Publish(room), now + pause);
+        true
     }
 
     fn schedule_publish(&mut self, room: RoomId, slow_down: Duration, now: Instant) {
+        // Beyond this the claim would expire: whoever asks for it wants the room not to be found.
+        let slow_down = slow_down.min(super::life::renewal_longest(&self.config));
         let Some(state) = self.rooms.get_mut(&room) else { return };
         let lonely = state.members.values().all(|member| !member.present);
         let pause = match self.config.routing.lonely.get(state.lonely).filter(|_| lonely) {
@@ -668,9 +687,9 @@ impl Node {
 
     pub(super) fn handle_room_claims(&mut self, id: LinkId, claims: &RoomClaims, now: Instant) {
         let Some(from) = self.member_on(id, claims.room) else { return };
-        self.learn_claims(&claims.claims, now);
-        let listed = claims.claims.iter().filter_map(|claim| Claim::decode(claim).ok());
-        let listed: Vec<PeerId> = listed.map(|claim| claim.peer()).collect();
+        let listed = self.learn_claims(&claims.claims, now).into_iter();
+        let listed: Vec<PeerId> =
+            listed.filter(|(room, _)| *room == claims.room).map(|(_, peer)| peer).collect();
         self.seen_by_fellow(claims.room, &listed, now);
         let Some(state) = self.rooms.get_mut(&claims.room) else { return };
         let settled = u64::from(claims.joined_s) >= PARTS_MEET.as_secs();

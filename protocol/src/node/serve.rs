@@ -193,7 +193,11 @@ impl Node {
                 None
             }
             Put::Old(newer) => Some(newer),
-            Put::Same | Put::Tombstoned(_) | Put::Full | Put::Quota | Put::Expired => None,
+            Put::Same => None,
+            Put::Tombstoned(_) | Put::Full | Put::Quota | Put::Expired => {
+                self.metrics.count(Counter::ClaimsRefused);
+                None
+            }
         }
     }
 
@@ -263,13 +267,19 @@ impl Node {
         self.learn_claims(&notify.claims, now);
     }
 
-    pub(super) fn learn_claims(&mut self, claims: &[Bytes], now: Instant) {
+    /// Takes claims of members; gives the rooms and peers of those that are valid.
+    pub(super) fn learn_claims(&mut self, claims: &[Bytes], now: Instant) -> Vec<(RoomId, PeerId)> {
+        let mut valid = Vec::new();
         for bytes in claims {
             match self.checked_claim(bytes, now) {
-                Some(claim) => self.member_claimed(claim, now),
+                Some(claim) => {
+                    valid.push((claim.room_id(), claim.peer()));
+                    self.member_claimed(claim, now);
+                }
                 None => self.metrics.count(Counter::ClaimsInvalid),
             }
         }
+        valid
     }
 
     /// These claimants and `fresh` hear of each other otherwise: they were told to it when it published, and it seeks

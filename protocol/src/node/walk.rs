@@ -87,8 +87,12 @@ impl Walk {
 
     fn learn(&mut self, peer: PeerId) {
         let at = distance(&self.key(), &home_id(peer));
-        if self.nodes.len() < NODES_MAX {
-            self.nodes.entry(at).or_insert((peer, Asked::Fresh));
+        self.nodes.entry(at).or_insert((peer, Asked::Fresh));
+        if self.nodes.len() > NODES_MAX {
+            // The furthest goes that was not asked: many far ones must not keep the nearer ones out.
+            let fresh = |(_, state): &(PeerId, Asked)| *state == Asked::Fresh;
+            let furthest = self.nodes.iter().rev().find(|(_, node)| fresh(node)).map(|(at, _)| *at);
+            furthest.and_then(|at| self.nodes.remove(&at));
         }
     }
 
@@ -410,7 +414,8 @@ impl Node {
             if let Some(newer) = &walk.newer {
                 self.step_over(walk.room, newer, now);
             }
-            return self.learn_claims(&walk.claims, now);
+            self.learn_claims(&walk.claims, now);
+            return;
         }
         let reached = walk.nodes.values().any(|(_, state)| matches!(state, Asked::Answered(_)));
         let content = match walk.goal {

@@ -131,6 +131,21 @@ impl Entry {
     }
 }
 
+/// An endpoint where a peer was said to be and was not.
+#[derive(Clone, Debug)]
+struct Vain {
+    /// The address that was dialled last.
+    address: Address,
+    times: u32,
+    until: Instant,
+}
+
+/// Endpoints remembered for dials in vain.
+const VAIN_MAX: usize = 64;
+/// For how long an endpoint is then not dialled for another peer; doubles each time, so often.
+const VAIN_PAUSE: Duration = Duration::from_secs(30);
+const VAIN_DOUBLINGS: u32 = 5;
+
 /// Known service addresses. See the [module documentation](self).
 #[derive(Clone, Debug)]
 pub struct Book {
@@ -139,13 +154,15 @@ pub struct Book {
     local: BTreeSet<AddressClass>,
     /// Ascending by address.
     entries: Vec<Entry>,
+    /// Oldest first.
+    vain: Vec<Vain>,
 }
 
 impl Book {
     /// An empty book of the node `own`.
     #[must_use]
     pub const fn new(own: PeerId, limits: BookLimits) -> Self {
-        Self { own, limits, local: BTreeSet::new(), entries: Vec::new() }
+        Self { own, limits, local: BTreeSet::new(), entries: Vec::new(), vain: Vec::new() }
     }
 
     /// The addresses that the operator gave, ascending.
@@ -176,6 +193,36 @@ impl Book {
             AddressClass::Public => true,
             class @ (AddressClass::Loopback | AddressClass::Private) => self.local.contains(&class),
         }
+    }
+
+    /// Whether the operator gave this address, or its peer proved to be there.
+    #[must_use]
+    pub fn is_known(&self, address: &Address) -> bool {
+        self.get(address).is_some_and(|entry| entry.configured || entry.tried)
+    }
+
+    /// A dial to `address` on a stranger's word was in vain: nobody, or somebody else, was there. Identities cost nothing, so
+    /// whoever names ever new peers at one endpoint would have this node dial it again and again.
+    pub fn note_vain(&mut self, address: &Address, now: Instant) {
+        if self.is_known(address) {
+            return;
+        }
+        let before = self.vain.iter().position(|vain| vain.address.is_same_endpoint(address));
+        let times = before.map_or(0, |at| self.vain.remove(at).times);
+        let pause = VAIN_PAUSE.saturating_mul(1 << times.min(VAIN_DOUBLINGS));
+        if self.vain.len() >= VAIN_MAX {
+            self.vain.remove(0);
+        }
+        self.vain.push(Vain { address: address.clone(), times: times.saturating_add(1), until: now + pause });
+    }
+
+    /// Whether another peer was sought at this endpoint in vain, so lately that it is not dialled on a stranger's word.
+    #[must_use]
+    pub fn is_vain(&self, address: &Address, now: Instant) -> bool {
+        let blocks = |vain: &Vain| {
+            vain.address.is_same_endpoint(address) && vain.address.peer != address.peer && vain.until > now
+        };
+        !self.is_known(address) && self.vain.iter().any(blocks)
     }
 
     /// Takes an address from the operator, and allows its class from then on.
@@ -240,6 +287,7 @@ impl Book {
         entry.failures = 0;
         entry.not_before = None;
         entry.since = now;
+        self.vain.retain(|vain| !vain.address.is_same_endpoint(address));
         self.found(peer);
         self.trim();
     }

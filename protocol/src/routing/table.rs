@@ -386,6 +386,15 @@ impl Table {
         self.nearest_contacts(key, n, now).into_iter().map(|contact| contact.peer).collect()
     }
 
+    /// Whether a contact would be among the nearest to the own location of all that are known, which no other can stand in
+    /// for.
+    #[must_use]
+    pub fn would_be_near(&self, peer: PeerId, now: Instant) -> bool {
+        let nearest = self.nearest_contacts(&self.location, self.limits.leaf_set, now);
+        let furthest = nearest.last().filter(|_| nearest.len() >= self.limits.leaf_set);
+        furthest.is_none_or(|last| closer(&self.location, &home_id(peer), &last.id).is_le())
+    }
+
     fn nearest_contacts(&self, key: &RoomId, n: usize, now: Instant) -> Vec<&Contact> {
         let mut out = nearest(&self.links, key, n, |_| true);
         out.extend(nearest(&self.known, key, n, |contact| !contact.failed(now)));

@@ -42,7 +42,7 @@ fn what_is_written_is_read_as_the_same() {
 }
 
 #[test]
-fn descriptions_of_anything_else_are_refused() {
+fn a10_b75_b76_descriptions_of_anything_else_are_refused() {
     let cases = [
         (OFFER.replace("a=ice-ufrag:F7gI", "a=ice-ufrag:F7g"), SdpError::Ice),
         (OFFER.replace("a=ice-ufrag:F7gI\r\n", ""), SdpError::Ice),
@@ -69,7 +69,7 @@ fn other_fingerprint() -> String {
 }
 
 #[test]
-fn text_that_would_leave_its_line_is_none() {
+fn b77_text_that_would_leave_its_line_is_none() {
     for text in ["abc", "abc\r\n", "ab cd", "ab\0cd", "äbcd", "abcd\u{2028}", &"a".repeat(257)] {
         assert_eq!(IceText::<4>::new(text), None, "{text:?}");
     }
@@ -78,7 +78,7 @@ fn text_that_would_leave_its_line_is_none() {
 }
 
 #[test]
-fn a_decoder_takes_legal_values_only() {
+fn b76_b77_b79_a_decoder_takes_legal_values_only() {
     let good = encode_body(&offer());
     let at = good.windows(4).position(|window| window == b"F7gI").unwrap();
     let mut injected = good.clone();

@@ -235,7 +235,8 @@ impl Simulation {
         }
         let ip = match dialler {
             Owner::Node(node) => Some(self.slots[node as usize].ip),
-            Owner::Raw(_) | Owner::Nobody => None,
+            Owner::Raw(raw) => self.raws[raw as usize].ip,
+            Owner::Nobody => None,
         };
         let now = self.now;
         let accepted = self.slots[target as usize]

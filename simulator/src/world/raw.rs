@@ -1,6 +1,7 @@
 //! Raw links: a test's own end of a carrier to a node, for peers that do not keep to the protocol.
 
 use std::collections::VecDeque;
+use std::net::IpAddr;
 
 use bytes::Bytes;
 use unamed_protocol::{DialError, Disconnect, LinkId};
@@ -33,6 +34,7 @@ pub(super) struct RawEnd {
     state: RawState,
     received: VecDeque<Bytes>,
     reading: bool,
+    pub(super) ip: Option<IpAddr>,
 }
 
 impl RawEnd {
@@ -44,6 +46,15 @@ impl RawEnd {
 impl Simulation {
     /// Dials a node from outside, as a peer of the test's own making. Poll [`raw_state`](Self::raw_state) while time runs.
     pub fn open_raw(&mut self, target: NodeIndex) -> RawLink {
+        self.dial_raw(target, None)
+    }
+
+    /// As [`open_raw`](Self::open_raw), from this address.
+    pub fn open_raw_from(&mut self, ip: IpAddr, target: NodeIndex) -> RawLink {
+        self.dial_raw(target, Some(ip))
+    }
+
+    fn dial_raw(&mut self, target: NodeIndex, ip: Option<IpAddr>) -> RawLink {
         let raw = self.raws.len() as u32;
         let owner = self.target_of(target);
         let carrier = self.begin_dial(Owner::Raw(raw), LinkId(0), owner);
@@ -52,6 +63,7 @@ impl Simulation {
             state: RawState::Opening,
             received: VecDeque::new(),
             reading: true,
+            ip,
         });
         RawLink(raw)
     }

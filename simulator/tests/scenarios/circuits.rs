@@ -189,7 +189,7 @@ impl Crypto for Glass {
 }
 
 #[test]
-fn only_members_ever_hold_the_plaintext_and_nobody_sends_the_name() {
+fn a21_only_members_ever_hold_the_plaintext_and_nobody_sends_the_name() {
     const NAME: &str = "a room with a view";
     const TEXT: &str = "nobody else shall read this";
     let glass = Glass::default();

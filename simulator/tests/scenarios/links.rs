@@ -17,7 +17,7 @@ fn failures(world: &mut World, node: NodeIndex) -> Vec<CloseReason> {
 }
 
 #[test]
-fn two_links_dialled_at_once_from_both_ends_end_as_one() {
+fn b30_two_links_dialled_at_once_from_both_ends_end_as_one() {
     let mut world = World::unborn(Arc::new(BookkeepingCrypto::new()), |_| {});
     let [a, b] = [world.sim.add_service(), world.sim.add_service()];
     world.sim.start(a, &[b]);

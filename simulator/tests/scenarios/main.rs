@@ -1,5 +1,6 @@
 //! Scenarios in virtual time, by theme: a handful of nodes, one thing that happens, and all that follows from it.
 
+mod attacks;
 mod circuits;
 mod crypto;
 mod direct;

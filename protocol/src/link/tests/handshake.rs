@@ -74,7 +74,7 @@ fn no_hello_leaves_without_credit() {
 }
 
 #[test]
-fn what_is_not_this_protocol_is_told_apart() {
+fn b15_b17_what_is_not_this_protocol_is_told_apart() {
     let long = [0; 65_536];
     let cases: [&[u8]; 14] = [
         b"",
@@ -98,7 +98,7 @@ fn what_is_not_this_protocol_is_told_apart() {
 }
 
 #[test]
-fn a_first_frame_is_judged_by_its_preamble() {
+fn b5_b18_b22_a_first_frame_is_judged_by_its_preamble() {
     use CloseReason::{Handshake, TooLarge, VersionMismatch, WrongNetwork};
     let good = hello1();
     let with = |at: usize, byte: u8| {
@@ -179,7 +179,7 @@ fn a_responder_may_refuse_until_it_has_spoken() {
 }
 
 #[test]
-fn what_an_initiator_makes_of_the_first_answer() {
+fn b23_what_an_initiator_makes_of_the_first_answer() {
     use CloseReason::{Handshake, NotOurProtocol, SelfDial, TooLarge, VersionMismatch};
     let other = session(config(Role::Initiator, 5)).poll_frame(Instant::ZERO).unwrap();
     let cases = [
@@ -209,7 +209,7 @@ fn what_an_initiator_makes_of_the_first_answer() {
 }
 
 #[test]
-fn what_a_responder_makes_of_the_second_frame() {
+fn b25_b27_what_a_responder_makes_of_the_second_frame() {
     use CloseReason::{Handshake, TooLarge};
     // Message 3 of an earlier session of the same initiator with the same responder, whose share was another.
     let replayed = {
@@ -280,7 +280,7 @@ fn flawed_payloads(role: Role, own: u8) -> Vec<(&'static str, Vec<u8>, CloseReas
 }
 
 #[test]
-fn payloads_are_checked_at_both_ends() {
+fn b19_b21_b23_b24_payloads_are_checked_at_both_ends() {
     for (role, session_role, own) in
         [(Role::Initiator, Role::Responder, 2), (Role::Responder, Role::Initiator, 1)]
     {
@@ -303,7 +303,7 @@ fn payloads_are_checked_at_both_ends() {
 }
 
 #[test]
-fn a_handshake_that_does_not_end_is_given_up() {
+fn b26_a_handshake_that_does_not_end_is_given_up() {
     let timeout = config(Role::Initiator, 1).link.handshake_timeout;
     for (end, cut) in [(A, [true, false]), (B, [false, true])] {
         let mut pair = Pair::new(config(Role::Initiator, 1), config(Role::Responder, 2));

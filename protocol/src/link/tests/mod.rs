@@ -1,5 +1,6 @@
 //! Sessions in pairs, in virtual time.
 
+mod attacks;
 mod channel;
 mod handshake;
 mod hostile;

@@ -241,7 +241,7 @@ fn the_lower_id_offers_and_the_pair_links_directly_without_a_word_to_the_applica
 }
 
 #[test]
-fn a_swapped_fingerprint_gives_no_link() {
+fn a08_a_swapped_fingerprint_gives_no_link() {
     let (mut world, lower, upper) = World::relayed();
     world.finds(lower, offer());
     world.finds(upper, answer());
@@ -255,7 +255,7 @@ fn a_swapped_fingerprint_gives_no_link() {
 }
 
 #[test]
-fn offers_of_the_higher_id_and_of_the_wrong_setup_are_refused() {
+fn b78_offers_of_the_higher_id_and_of_the_wrong_setup_are_refused() {
     let (mut world, lower, upper) = World::relayed();
     world.says(upper, lower, 7, offer());
     assert_eq!(world.count(lower, "signals_invalid"), 1, "glare: only the lower id offers");
@@ -272,7 +272,7 @@ fn offers_of_the_higher_id_and_of_the_wrong_setup_are_refused() {
 }
 
 #[test]
-fn signals_out_of_turn_are_refused() {
+fn b80_signals_out_of_turn_are_refused() {
     let (mut world, lower, upper) = World::relayed();
     let session = world.session(lower);
     world.says(upper, lower, session, answer());
@@ -302,7 +302,7 @@ fn an_offer_over_a_direct_link_is_refused() {
 }
 
 #[test]
-fn candidates_are_bounded_and_end() {
+fn a53_b79_candidates_are_bounded_and_end() {
     let (mut world, lower, upper) = World::relayed();
     world.finds(lower, offer());
     let session = world.session(lower);
@@ -318,7 +318,7 @@ fn candidates_are_bounded_and_end() {
 }
 
 #[test]
-fn a_flood_of_offers_starts_one_stack_a_second() {
+fn a53_a_flood_of_offers_starts_one_stack_a_second() {
     let (mut world, lower, upper) = World::relayed();
     for session in 100..200 {
         world.says(lower, upper, session, offer());
@@ -336,7 +336,7 @@ fn a_flood_of_offers_starts_one_stack_a_second() {
 }
 
 #[test]
-fn loopback_candidates_reach_only_nodes_that_know_loopback() {
+fn b79_loopback_candidates_reach_only_nodes_that_know_loopback() {
     let (mut world, lower, upper) = World::relayed();
     world.finds(lower, offer());
     let host = CandidateHost::V4([127, 0, 0, 1]);
@@ -422,7 +422,7 @@ fn a_channel_that_opens_too_early_is_a_failed_attempt() {
 }
 
 #[test]
-fn handed_ice_servers_are_those_of_the_home_and_replace_each_other() {
+fn a52_handed_ice_servers_are_those_of_the_home_and_replace_each_other() {
     let (mut world, lower, _) = World::relayed();
     let hand = |world: &mut World, urls: &[&str]| {
         let servers = urls.iter().map(|url| {

@@ -296,3 +296,37 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a33_an_endpoint_that_was_dialled_in_vain_is_left_alone() {
+    let mut book = book();
+    let at = |number: u8| ip([8, 8, 8, 8], 3001, number);
+    let secs = Instant::from_secs;
+    book.note_vain(&at(1), secs(0));
+    assert!(!book.is_vain(&at(1), secs(1)), "the peer itself has pauses of its own");
+    assert!(book.is_vain(&at(2), secs(29)) && !book.is_vain(&at(2), secs(30)));
+    // Each further one doubles the pause for all.
+    book.note_vain(&at(2), secs(30));
+    assert!(book.is_vain(&at(3), secs(89)) && !book.is_vain(&at(3), secs(90)));
+    for _ in 0..20 {
+        book.note_vain(&at(3), secs(90));
+    }
+    assert!(
+        book.is_vain(&at(4), secs(90 + 959)) && !book.is_vain(&at(4), secs(90 + 960)),
+        "up to 16 minutes"
+    );
+    // Who proved to be there, or was named by the operator, is dialled all the same.
+    book.connected(&at(5), at(5).peer.unwrap(), secs(100));
+    assert!(!book.is_vain(&at(4), secs(100)), "and then it is known that the endpoint is good");
+    book.configure(at(6), secs(100));
+    book.note_vain(&at(7), secs(100));
+    assert!(book.is_vain(&at(8), secs(101)));
+    assert!(!book.is_vain(&at(6), secs(101)) && !book.is_vain(&at(5), secs(101)));
+    // A node remembers 64 of them.
+    for port in 0..100 {
+        book.note_vain(&Address { port: 2000 + port, ..at(9) }, secs(200));
+    }
+    let remembered =
+        (0..100).filter(|port| book.is_vain(&Address { port: 2000 + port, ..at(10) }, secs(201)));
+    assert_eq!(remembered.count(), 64);
+}

@@ -19,31 +19,31 @@ fn error(input: &[u8]) -> DecodeError {
 fn malformed_messages_are_refused_by_name() {
     use DecodeError::*;
     let cases: &[(&str, &str, DecodeError)] = &[
-        ("no byte", "", Empty),
-        ("a kind alone", "01", Truncated { offset: 1 }),
+        ("b1 no byte", "", Empty),
+        ("b2 a kind alone", "01", Truncated { offset: 1 }),
         ("a kind alone, of a view", "10", Truncated { offset: 1 }),
-        ("a trailing byte", "01 07 00", Trailing { extra: 1 }),
-        ("kind 0", "00", UnknownKind(0)),
-        ("a reserved kind", "41 00 00", UnknownKind(65)),
-        ("JSON", "7b 22 61 22 3a 31 7d", UnknownKind(0x7b)),
-        ("an integer of 11 bytes", "01 80 80 80 80 80 80 80 80 80 80 00", BadVarint),
+        ("b4 a trailing byte", "01 07 00", Trailing { extra: 1 }),
+        ("b6 kind 0", "00", UnknownKind(0)),
+        ("b6 a reserved kind", "41 00 00", UnknownKind(65)),
+        ("b15 JSON", "7b 22 61 22 3a 31 7d", UnknownKind(0x7b)),
+        ("b8 an integer of 11 bytes", "01 80 80 80 80 80 80 80 80 80 80 00", BadVarint),
         ("an integer of 65 bits", "01 ff ff ff ff ff ff ff ff ff 02", BadVarint),
         ("the largest integer and a byte", "01 ff ff ff ff ff ff ff ff ff 01 00", Trailing { extra: 1 }),
-        ("zero in two bytes", "01 80 00", BadVarint),
+        ("b8 zero in two bytes", "01 80 00", BadVarint),
         ("one in three bytes", "01 81 80 00", BadVarint),
         ("33 bits for 32", "21 ff ff ff ff 1f 00", BadVarint),
         ("a list of more than 8", "03 00 09", TooMany),
-        ("a count of 65,535", "03 00 ff ff 03", TooMany),
+        ("b9 a count of 65,535", "03 00 ff ff 03", TooMany),
         ("a count of 2^64-1", "03 00 ff ff ff ff ff ff ff ff ff 01", TooMany),
-        ("a byte string of 2^32-1 bytes", "03 00 01 ff ff ff ff 0f", LengthExceedsFrame),
+        ("b7 a byte string of 2^32-1 bytes", "03 00 01 ff ff ff ff 0f", LengthExceedsFrame),
         ("a byte string of 2^64-1 bytes", "22 00 ff ff ff ff ff ff ff ff ff 01", LengthExceedsFrame),
         ("a byte string longer than the input", "03 00 01 05 00", Truncated { offset: 4 }),
         ("an id of one byte", "33 01 00", Invalid),
-        ("boolean 2", "11 00 00 02", BadBool),
+        ("b14 boolean 2", "11 00 00 02", BadBool),
         ("boolean 255, in a view", "10 01 ff", BadBool),
         ("purpose 0", "10 00", BadEnum),
         ("purpose 7", "10 07", BadEnum),
-        ("purpose 255", "12 ff", BadEnum),
+        ("b14 purpose 255", "12 ff", BadEnum),
         ("signal 4", "40 00 04", BadEnum),
         (
             "a setup of 3",
@@ -130,7 +130,7 @@ fn replies_stay_on_their_route() {
 }
 
 #[test]
-fn lists_of_different_items_name_none_twice() {
+fn b13_lists_of_different_items_name_none_twice() {
     let (one, two) = (MessageId([1; 32]), MessageId([2; 32]));
     let pull =
         |ids: &[MessageId]| Message::Pull(Pull { room: room(1), messages: list(ids.to_vec()) }).encode();
@@ -185,7 +185,7 @@ fn extensions_ascend() {
 }
 
 #[test]
-fn text_is_utf8() {
+fn b11_text_is_utf8() {
     assert_eq!(decode_body(b"\x02\xc3\xa9"), Ok(Text("é")));
     for bad in [&b"\x01\xff"[..], b"\x03\xed\xa0\x80"] {
         assert_eq!(decode_body::<Text<'_>>(bad), Err(DecodeError::Utf8));

@@ -22,7 +22,7 @@ proptest! {
     }
 
     #[test]
-    fn every_strict_prefix_is_refused_and_says_where_it_ends(message in message()) {
+    fn b3_every_strict_prefix_is_refused_and_says_where_it_ends(message in message()) {
         let encoded = Bytes::from(message.encode());
         prop_assert_eq!(Message::decode(&Bytes::new()), Err(DecodeError::Empty));
         for end in 1..encoded.len() {
