@@ -33,6 +33,7 @@ mod report;
 mod rng;
 mod run;
 pub mod scenario;
+pub mod swarm;
 pub mod sweep;
 mod trace;
 mod world;

@@ -16,6 +16,8 @@ use crate::{Duration, Instant, PeerId, RoomId};
 
 /// How long a connect request may take on its way.
 const CONNECT_TTL: Duration = Duration::from_secs(30);
+/// When a member whose homes said that it is not there is looked for among its room's claims.
+const DENIED_PUBLISH: Duration = Duration::from_secs(20);
 /// How long the other end may take to dial, once it said that it would.
 const DIAL_BACK: Duration = Duration::from_secs(3);
 
@@ -236,6 +238,10 @@ impl Node {
             } else {
                 first.saturating_mul(1 << round.min(10)).min(most.saturating_mul(share))
             };
+            if member.is_denied() {
+                // Where holders have changed, too, nobody may have told of its newer claim: they are asked.
+                self.timers.set_earlier(Timer::Publish(room), now + self.random.jittered(DENIED_PUBLISH));
+            }
             let pause = self.random.jittered(pause);
             self.timers.set(Timer::Connect(room, peer), now + pause);
             self.check_joined(room, now);

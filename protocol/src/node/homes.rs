@@ -131,8 +131,12 @@ impl Node {
             if !homes.is_empty() {
                 self.home_search.last.clone_from(&homes);
             }
+            let settled = homes.len() == wanted;
             self.homes = homes;
             self.homes_changed(now);
+            if settled {
+                self.acquaint(now);
+            }
         }
     }
 

@@ -17,12 +17,15 @@ use crate::routing::store::StoreLimits;
 use crate::routing::table::TableLimits;
 use crate::wire::message::Purpose;
 use crate::wire::{Claim, Sequence};
-use crate::{Address, Config, Duration, Instant, LinkId, NodeKind, PeerId, RequestId, RoomId, SaveId};
+use crate::{
+    Address, Config, Duration, Instance, Instant, LinkId, NodeKind, PeerId, RequestId, RoomId, SaveId,
+};
 
 /// Period of sweeps over links and claims.
 const SWEEP: Duration = Duration::from_secs(5);
-/// Period of saves, when something changed.
+/// Period of saves, and the first pause: a young node saves as often as its age doubles, since it has most to lose.
 const SAVE: Duration = Duration::from_secs(60);
+const SAVE_YOUNG: Duration = Duration::from_secs(5);
 /// A step of a shutdown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Farewell {
@@ -47,6 +50,11 @@ impl Farewell {
             Self::Over => Duration::ZERO,
         }
     }
+}
+
+/// The instance of a run: its boot counter is above that of the last one, and above any of a run whose state was lost.
+pub(super) fn next_instance(saved: &Snapshot, unix_ms: u64, session: u64) -> Instance {
+    Instance { boot: saved.boot.saturating_add(1).max(unix_ms), session }
 }
 
 /// The addresses that a node announces: those of a service node, up to the bound.
@@ -111,7 +119,7 @@ pub(super) fn popularity_limits(config: &Config) -> PopularityLimits {
 impl Node {
     /// Asks for the state to be saved.
     pub(super) fn save(&mut self, now: Instant) {
-        self.timers.set(Timer::Save, now + SAVE);
+        self.timers.set(Timer::Save, now + now.since(self.born).clamp(SAVE_YOUNG, SAVE));
         if self.saving.is_some() {
             return;
         }

@@ -184,8 +184,7 @@ impl Node {
         let saved = saved.unwrap_or_default();
         let me = PeerId(crypto.public_key(identity.secret()));
         let home_room = crate::routing::key::home_id(me);
-        let boot = saved.boot.saturating_add(1).max(unix_ms);
-        let instance = Instance { boot, session: random.requests.next_u64() };
+        let instance = life::next_instance(&saved, unix_ms, random.requests.next_u64());
         let (static_secret, sealing_secret) = (random.key(), random.key());
         let addresses = life::own_addresses(&config, addresses);
         let salt = random.choices.next_u64();

@@ -152,12 +152,11 @@ impl Member {
         in_turn().find(|home| !self.denied.contains(home)).or_else(|| in_turn().next())
     }
 
-    /// Whether enough of its homes said that it is not there: one, of who was linked and is not; two, of who is known by a
-    /// claim alone. Who lives and moved elsewhere says so by a newer claim, and asks for a link by itself.
+    /// Whether two of its homes said that it is not there. Who lives and lost two homes, be it by a partition, has new
+    /// ones: the holders tell the others of a claim that names fewer than half of the homes that they knew.
     pub(super) fn is_denied(&self) -> bool {
         let homes = self.claim.homes();
-        let enough = if self.present_since.is_some() { 1 } else { 2 };
-        homes.iter().filter(|home| self.denied.contains(home)).count() >= homes.len().min(enough)
+        homes.iter().filter(|home| self.denied.contains(home)).count() >= homes.len().min(2)
     }
 }
 

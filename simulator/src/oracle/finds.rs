@@ -12,7 +12,7 @@ impl Oracle {
         let id = self.room_id(room);
         let reachable = self.reachable_members(sim, finder, room);
         if let Some(request) = sim.command(finder, |running, now| running.find(id, now)) {
-            let in_fault = self.fault_ends.is_some();
+            let in_fault = self.fault_ends.is_some() || sim.now() < self.judged_from;
             self.find_figures.attempted += u64::from(!in_fault);
             let find = OpenFind { room, at: sim.now(), reachable, in_fault };
             if self.finds.insert((finder, request), find).is_some() {

@@ -36,10 +36,10 @@ pub(super) struct Messages {
 }
 
 impl Messages {
+    /// What it sent is remembered, since a later run of it sends later ones.
     pub(super) fn departs(&mut self, node: NodeIndex) {
         let next = NodeIndex(node.0 + 1);
         let (lowest, from) = (NodeIndex(0), RoomIndex(0));
-        drop(extract(&mut self.places_sent, (node, from, None), (next, from, None)));
         drop(extract(&mut self.places_received, (node, lowest, from, false), (next, lowest, from, false)));
     }
 }
@@ -154,6 +154,9 @@ impl Oracle {
 
     fn judge(&mut self, sim: &Simulation, id: MessageId) {
         let Some(sent) = self.messages.open.remove(&id) else { return };
+        if sent.at < self.judged_from {
+            return;
+        }
         if self.departed.get(&sent.author).is_some_and(|&at| at < sent.at + AUTHOR_STAYS) {
             return;
         }

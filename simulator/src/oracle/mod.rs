@@ -122,6 +122,8 @@ pub struct Oracle {
     fault_find_figures: FaultFindFigures,
     /// When the latest fault ended or will end, while finds are counted apart.
     fault_ends: Option<Instant>,
+    /// What begins before is counted apart.
+    judged_from: Instant,
     claims_named: u64,
     claims_stale: u64,
     hops: Samples,
@@ -149,6 +151,11 @@ impl Oracle {
         let mut oracle = Self::default();
         sim.nodes().for_each(|node| oracle.add_node(sim, node));
         oracle
+    }
+
+    /// What begins before is counted apart: finds with those in faults, messages not at all.
+    pub const fn judge_from(&mut self, at: Instant) {
+        self.judged_from = at;
     }
 
     /// Makes a node known that was added since. Nodes are made known in the order of adding.

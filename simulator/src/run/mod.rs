@@ -267,6 +267,7 @@ impl<'a> Run<'a> {
             })
             .collect();
         let mut oracle = Oracle::new(&sim);
+        oracle.judge_from(Instant::ZERO + scenario.start.judged_from);
         for room in 0..u64::from(scenario.room_count()) {
             oracle.add_room(&sim, RoomKey::from_seed(seed_bytes(seed, "room", room, 0)));
         }

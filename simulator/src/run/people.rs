@@ -87,7 +87,8 @@ impl Run<'_> {
     fn ends_after(&mut self, person: u32, stays: Duration) {
         let session = self.people[person as usize].session & Action::FIELD_MAX;
         let at = self.sim.now() + stays;
-        if at < self.scenario.quiet_from() {
+        let until = self.scenario.churn.until.map(|until| Instant::ZERO + until);
+        if at < self.scenario.quiet_from() && until.is_none_or(|until| at < until) {
             self.schedule(at, Action::Depart(person, session));
         }
     }
@@ -142,8 +143,10 @@ impl Run<'_> {
                 let model = if self.is_service(person) { churn.service } else { churn.clients };
                 let session = self.people[person as usize].session & Action::FIELD_MAX;
                 if let Some(absence) = model.absence() {
-                    let after = absence.draw(&mut self.churn);
-                    self.schedule_after(after, Action::Return(person, session));
+                    let back = self.sim.now() + absence.draw(&mut self.churn);
+                    // When churn ends, all are there.
+                    let until = churn.until.map_or(back, |until| Instant::ZERO + until);
+                    self.schedule(back.min(until), Action::Return(person, session));
                 }
             }
         }
@@ -187,13 +190,14 @@ impl Run<'_> {
         }
     }
 
-    /// Service nodes that run, at most so many.
+    /// Service nodes that run, at most so many; if none runs, those that did.
     pub(super) fn some_services(&mut self, most: usize) -> Vec<NodeIndex> {
+        let none_up = !(0..self.services).any(|person| self.is_up(person));
         let mut found = Vec::with_capacity(most);
         for _ in 0..most * 20 {
             let person = self.churn.index(self.services as usize) as u32;
             let node = self.people[person as usize].node;
-            if self.is_up(person) && !found.contains(&node) {
+            if (self.is_up(person) || none_up) && !found.contains(&node) {
                 found.push(node);
             }
             if found.len() == most {

@@ -121,6 +121,9 @@ pub struct Start {
     /// Finds, messages and changes begin, and what the report measures over time.
     #[serde(deserialize_with = "text::duration")]
     pub measured_from: Duration,
+    /// Finds and messages that begin earlier are counted apart, and nothing is owed to them.
+    #[serde(deserialize_with = "text::duration")]
+    pub judged_from: Duration,
     /// At the end, nothing new happens for so long: everything must come to rest.
     #[serde(deserialize_with = "text::duration")]
     pub quiet: Duration,
@@ -204,6 +207,9 @@ pub struct Churn {
     /// When it begins.
     #[serde(deserialize_with = "text::duration")]
     pub from: Duration,
+    /// When it ends, if it does before the quiet time: those that are to return have returned then.
+    #[serde(deserialize_with = "text::duration_option")]
+    pub until: Option<Duration>,
 }
 
 /// What comes after a departure.
@@ -369,6 +375,7 @@ impl Default for Start {
             clients: (secs(10), secs(30)),
             joins: (secs(30), secs(60)),
             measured_from: secs(75),
+            judged_from: secs(0),
             quiet: secs(30),
             bootstraps: 3,
             clients_use_bootstraps: false,
@@ -402,6 +409,7 @@ impl Default for Churn {
             mode: ChurnMode::default(),
             crash: 0.8,
             from: secs(60),
+            until: None,
         }
     }
 }

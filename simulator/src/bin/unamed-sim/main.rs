@@ -6,6 +6,7 @@ use clap::{Parser, Subcommand};
 
 mod compare;
 mod run;
+mod swarm;
 mod sweep;
 
 /// Simulates networks of rooms: many nodes in one process, in virtual time, the same for the same seed.
@@ -22,6 +23,9 @@ enum Command {
     Run(Box<run::Run>),
     /// Runs a grid of scenarios with several seeds into a table: exit code 1 if something did not hold in a run.
     Sweep(sweep::Sweep),
+    /// Runs many small scenarios, each drawn from its seed, with faults and then without: exit code 1 if something did
+    /// not hold.
+    Swarm(swarm::Swarm),
     /// Tells what changed between two sets of runs beyond noise: exit code 1 if anything did, 3 for a bad file.
     Compare(compare::Compare),
 }
@@ -31,6 +35,7 @@ impl Command {
         match self {
             Self::Run(run) => run.execute(),
             Self::Sweep(sweep) => Ok(sweep.execute()),
+            Self::Swarm(swarm) => Ok(swarm.execute()),
             Self::Compare(compare) => Ok(compare.execute()),
         }
     }
