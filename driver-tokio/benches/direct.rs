@@ -18,7 +18,12 @@ const MESSAGES: usize = 400;
 
 fn main() {
     // `cargo test --benches` runs this as a test: one short round shows that it works.
-    let short = !std::env::args().any(|arg| arg == "--bench");
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let short = !args.iter().any(|arg| arg == "--bench");
+    let filter = args.iter().find(|arg| !arg.starts_with('-')).cloned().unwrap_or_default();
+    if !"direct".contains(&filter) {
+        return;
+    }
     let (rounds, messages) = if short { (1, 10) } else { (ROUNDS, MESSAGES) };
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)

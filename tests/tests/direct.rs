@@ -1,11 +1,11 @@
-//! Clients that are linked directly need no service node: its process is killed, and they talk on.
+//! Clients of one room link to each other, and need no service node then: its process is killed, and they talk on.
 
 use std::future::Future;
 use std::time::Duration;
 
 use tokio::time::timeout;
 use unamed_tests::{Scratch, Service};
-use unamed_tokio::{Carrier, Network, PeerId, Room, RoomEvent};
+use unamed_tokio::{Carrier, Network, NetworkEvent, PeerId, Room, RoomEvent};
 
 async fn within<T>(future: impl Future<Output = T>) -> T {
     timeout(Duration::from_secs(60), future).await.expect("in time")
@@ -25,7 +25,8 @@ async fn linked_directly(network: &Network, peer: PeerId) {
     };
     within(async {
         while !direct().await {
-            events.next().await.expect("the node goes on");
+            let event = events.next().await.expect("the node goes on");
+            assert!(!matches!(event, NetworkEvent::LinkFailed { .. }), "{event:?}");
         }
     })
     .await;
@@ -61,6 +62,9 @@ async fn clients_talk_on_when_the_service_node_is_killed() {
         within(at_ben.broadcast(vec![n])).await.expect("a joined room");
         assert_eq!(message(&mut at_anna).await, [n]);
     }
+    let large = vec![7; 1_000_000];
+    within(at_ben.broadcast(large.clone())).await.expect("a joined room");
+    assert_eq!(message(&mut at_anna).await, large);
     within(anna.shutdown()).await;
     let left = within(async {
         loop {

@@ -2,7 +2,7 @@
 //!
 //! They run in a network namespace of their own, so that nothing leaves the machine and no other traffic comes in.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
 use crate::run;
@@ -23,12 +23,10 @@ pub(crate) fn command(root: &Path) -> Result<Command, String> {
         command.arg("--map-root-user");
     }
     command.args(["--net", "./netns.sh", "npm", "test", "--silent"]);
-    command.env("UNAMED_BIN", program(root, "unamed")).env("UNAMED_HOSTILE", program(root, "unamed-hostile"));
+    command
+        .env("UNAMED_BIN", run::program(root, "unamed"))
+        .env("UNAMED_HOSTILE", run::program(root, "unamed-hostile"));
     Ok(command)
-}
-
-fn program(root: &Path, name: &str) -> PathBuf {
-    run::target_dir(root).join("debug").join(name)
 }
 
 /// Chromium, and `ip` for the namespace, from Debian's packages.

@@ -16,6 +16,11 @@ pub(crate) fn target_dir(root: &Path) -> PathBuf {
     std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), |dir| root.join(dir))
 }
 
+/// A program of the workspace, as it is built for tests.
+pub(crate) fn program(root: &Path, name: &str) -> PathBuf {
+    target_dir(root).join("debug").join(format!("{name}{}", std::env::consts::EXE_SUFFIX))
+}
+
 /// A `cargo` command in the tree, without stdin.
 pub(crate) fn cargo(root: &Path, args: &[&str]) -> Command {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));

@@ -1,6 +1,7 @@
 //! A small run of the simulator: what it reports must be faultless, and the same in both profiles.
 
 use std::path::Path;
+use std::process::Command;
 
 use serde_json::Value;
 
@@ -11,9 +12,13 @@ use crate::run;
 /// # Errors
 /// What does not hold, with the command that shows it.
 pub(crate) fn smoke(root: &Path) -> Result<(), String> {
-    let first = simulate(root, 1, &[])?;
-    simulate(root, 2, &[])?;
-    let again = simulate(root, 1, &["--release"])?;
+    // The program that the tests were built beside: by `cargo run` its dependencies would be built anew.
+    let dev = run::program(root, "unamed-sim");
+    let first = simulate(root, 1, Command::new(&dev))?;
+    simulate(root, 2, Command::new(&dev))?;
+    let release =
+        ["run", "--quiet", "--locked", "--release", "-p", "unamed-simulator", "--bin", "unamed-sim", "--"];
+    let again = simulate(root, 1, run::cargo(root, &release))?;
     if first != again {
         return Err(format!("seed 1: trace hash {first} in the dev profile, {again} in release"));
     }
@@ -21,29 +26,16 @@ pub(crate) fn smoke(root: &Path) -> Result<(), String> {
     Ok(())
 }
 
-/// One run; its trace hash.
-fn simulate(root: &Path, seed: u64, profile: &[&str]) -> Result<Value, String> {
+/// One run of a program; its trace hash.
+fn simulate(root: &Path, seed: u64, mut command: Command) -> Result<Value, String> {
     let file = run::target_dir(root).join(format!("smoke-{seed}.json"));
     let (seed, path) = (seed.to_string(), file.to_string_lossy().into_owned());
-    let mut args = vec!["run", "--quiet", "--locked", "-p", "unamed-simulator", "--bin", "unamed-sim"];
-    args.extend(profile);
-    args.extend([
-        "--",
-        "run",
-        "--nodes",
-        "30",
-        "--clients",
-        "60",
-        "--rooms",
-        "15",
-        "--seed",
-        &seed,
-        "--json",
-        &path,
-    ]);
-    let shown = format!("cargo {}", args.join(" "));
+    command.args(["run", "--nodes", "30", "--clients", "60", "--rooms", "15"]);
+    command.args(["--seed", &seed, "--json", &path]);
+    let words = std::iter::once(command.get_program()).chain(command.get_args());
+    let shown = words.map(|word| word.to_string_lossy()).collect::<Vec<_>>().join(" ");
     println!("{shown}");
-    run::run(&mut run::cargo(root, &args)).map_err(|why| format!("{why}: {shown}"))?;
+    run::run(&mut command).map_err(|why| format!("{why}: {shown}"))?;
     let text = std::fs::read_to_string(&file).map_err(|error| format!("{path}: {error}"))?;
     let report: Value = serde_json::from_str(&text).map_err(|error| format!("{path}: {error}"))?;
     let faults = faults(&report);

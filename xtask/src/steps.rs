@@ -25,8 +25,9 @@ pub(crate) fn test(root: &Path, quick: bool, build_std: bool) -> bool {
         if quick && !build_std { built_or_skipped(root) } else { web::build(root, build_std).into() }
     });
     report.step("clippy", || clippy(root));
-    report.step("build the programs", || {
-        run::run(&mut run::cargo(root, &["build", "--workspace", "--bins", "--locked"])).into()
+    // Programs and tests in one go: alone, the programs would want dependencies with other features, all built twice.
+    report.step("build programs and tests", || {
+        run::run(&mut run::cargo(root, &["build", "--workspace", "--bins", "--tests", "--locked"])).into()
     });
     report.step("tests", || tests(root, &count));
     if !quick {
@@ -85,7 +86,7 @@ fn tests(root: &Path, count: &Mutex<Count>) -> Outcome {
         println!("doing without cargo-nextest: `cargo test`");
         run::cargo(root, &["test", "--workspace", "--all-targets", "--locked", "--no-fail-fast"])
     };
-    let program = run::target_dir(root).join("debug").join(format!("unamed{}", std::env::consts::EXE_SUFFIX));
+    let program = run::program(root, "unamed");
     if program.exists() {
         command.env("UNAMED_BIN", program);
     }

@@ -5,6 +5,7 @@ import { execFileSync } from 'node:child_process'
 import { readFile } from 'node:fs/promises'
 import { fileURLToPath } from 'node:url'
 import { test } from 'node:test'
+import { brotliCompressSync } from 'node:zlib'
 
 import { Stage } from '../lib/stage.js'
 
@@ -102,4 +103,11 @@ test('names that are canonically equivalent are one room', async (t) => {
   assert.deepEqual(await typed, await normal)
   const [[ligature], [letters]] = await derive(page, [room('\ufb01sh'), room('fish')])
   assert.notEqual(ligature, letters)
+})
+
+test('the module stays within 300 KiB as it is sent', async (t) => {
+  const stage = await Stage.open(t, { services: 1 })
+  const module = await fetch(`${stage.web}unamed/wasm/unamed_web_bg.wasm`)
+  const bytes = brotliCompressSync(await module.arrayBuffer()).length
+  assert.ok(bytes > 0 && bytes <= 300 * 1024, `${bytes} bytes`)
 })
