@@ -17,7 +17,9 @@ use crate::routing::store::StoreLimits;
 use crate::routing::table::TableLimits;
 use crate::wire::message::Purpose;
 use crate::wire::{Claim, Sequence};
-use crate::{Address, Config, Duration, Instant, LinkId, NodeKind, PeerId, RequestId, RoomId, SaveId};
+use crate::{
+    Address, Config, Duration, Instance, Instant, LinkId, NodeKind, PeerId, RequestId, RoomId, SaveId,
+};
 
 /// Period of sweeps over links and claims.
 const SWEEP: Duration = Duration::from_secs(5);
@@ -47,6 +49,11 @@ impl Farewell {
             Self::Over => Duration::ZERO,
         }
     }
+}
+
+/// A new run: its boot counter is larger than that of the last one.
+pub(super) fn next_instance(last_boot: u64, unix_ms: u64, session: u64) -> Instance {
+    Instance { boot: last_boot.saturating_add(1).max(unix_ms), session }
 }
 
 /// The addresses that a node announces: those of a service node, up to the bound.
