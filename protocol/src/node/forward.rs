@@ -134,7 +134,8 @@ impl Node {
 
     /// A client has nobody to send its packet to: others are dialled, and the packet goes by them.
     fn strand(&mut self, packet: &Routed, now: Instant) {
-        if let Some(request) = self.requests.get_mut(&packet.request) {
+        let request = self.request_sent_as(packet.request);
+        if let Some(request) = request.and_then(|id| self.requests.get_mut(&id)) {
             request.stranded = true;
         }
         if self.started && self.farewell.is_none() {

@@ -170,6 +170,9 @@ impl Node {
                 broken.push(format!("{count} {what}, more than {bound}"));
             }
         }
+        if self.attempts.values().any(|request| !self.requests.contains_key(request)) {
+            broken.push(String::from("an attempt has outlived its request"));
+        }
         for request in self.requests.keys() {
             let attempt = self.timers.at(Timer::Attempt(*request)).is_some()
                 || self.timers.at(Timer::Walk(*request)).is_some();

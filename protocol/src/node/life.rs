@@ -52,9 +52,9 @@ impl Farewell {
     }
 }
 
-/// The instance of a run: its boot counter is above that of the last one, and above any of a run whose state was lost.
-pub(super) fn next_instance(saved: &Snapshot, unix_ms: u64, session: u64) -> Instance {
-    Instance { boot: saved.boot.saturating_add(1).max(unix_ms), session }
+/// A new run: its boot counter is larger than that of the last one.
+pub(super) fn next_instance(last_boot: u64, unix_ms: u64, session: u64) -> Instance {
+    Instance { boot: last_boot.saturating_add(1).max(unix_ms), session }
 }
 
 /// The addresses that a node announces: those of a service node, up to the bound.

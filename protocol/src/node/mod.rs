@@ -150,6 +150,8 @@ pub struct Node {
     home_search: HomeSearch,
 
     requests: BTreeMap<RequestId, Box<Request>>,
+    /// The requests of later attempts, by the ids of these.
+    attempts: BTreeMap<RequestId, RequestId>,
     walks: BTreeMap<RequestId, Box<Walk>>,
     hops: BTreeMap<(RequestId, u8), Box<PendingHop>>,
     seen: Seen,
@@ -184,7 +186,7 @@ impl Node {
         let saved = saved.unwrap_or_default();
         let me = PeerId(crypto.public_key(identity.secret()));
         let home_room = crate::routing::key::home_id(me);
-        let instance = life::next_instance(&saved, unix_ms, random.requests.next_u64());
+        let instance = life::next_instance(saved.boot, unix_ms, random.requests.next_u64());
         let (static_secret, sealing_secret) = (random.key(), random.key());
         let addresses = life::own_addresses(&config, addresses);
         let salt = random.choices.next_u64();
@@ -232,6 +234,7 @@ impl Node {
             homes: Vec::new(),
             home_search: HomeSearch::default(),
             requests: BTreeMap::new(),
+            attempts: BTreeMap::new(),
             walks: BTreeMap::new(),
             hops: BTreeMap::new(),
             seen: Seen::new(config.routing.seen_max, KeyedHasher::new(seeds), now),

@@ -48,6 +48,8 @@ pub(super) struct Request {
     pub(super) payload: Bytes,
     pub(super) started: Instant,
     pub(super) attempt: u8,
+    /// The ids under which its attempts went out, with their numbers.
+    pub(super) sent_as: Vec<(RequestId, u8)>,
     /// First hops of earlier attempts.
     pub(super) avoid_first: Vec<PeerId>,
     /// Terminals that said no.
@@ -72,6 +74,7 @@ impl Request {
             payload,
             started: now,
             attempt: 0,
+            sent_as: Vec::new(),
             avoid_first: Vec::new(),
             exclude: Vec::new(),
             through: None,
@@ -158,8 +161,27 @@ impl Node {
         RequestId(rand_core::Rng::next_u64(&mut self.random.requests))
     }
 
+    /// The request of which an attempt went out under this id.
+    pub(super) fn request_sent_as(&self, id: RequestId) -> Option<RequestId> {
+        if self.requests.contains_key(&id) { Some(id) } else { self.attempts.get(&id).copied() }
+    }
+
+    /// The id of the next attempt. Each has its own, so that no hop of one can have other nodes take the next ones for
+    /// duplicates; but a connect request is signed with its id.
+    fn mint_attempt(&mut self, id: RequestId) -> Option<RequestId> {
+        let request = self.requests.get(&id)?;
+        let (number, first) = (request.attempt, request.attempt == 0 || request.purpose == Purpose::Connect);
+        let sent_as = if first { id } else { self.mint_request() };
+        if !first {
+            self.attempts.insert(sent_as, id);
+        }
+        self.requests.get_mut(&id)?.sent_as.push((sent_as, number));
+        Some(sent_as)
+    }
+
     fn attempt(&mut self, id: RequestId, now: Instant) {
         let keys = self.replica_keys();
+        let Some(sent_as) = self.mint_attempt(id) else { return };
         let Some(request) = self.requests.get(&id) else { return };
         let replica = match request.purpose {
             Purpose::Find => request.attempt.checked_rem(keys).unwrap_or(0),
@@ -175,7 +197,7 @@ impl Node {
             purpose: request.purpose,
             to_root: request.attempt > 0,
             attempt: request.attempt,
-            request: id,
+            request: sent_as,
             key: replica_key(&request.key, replica),
             target: request.target,
             exclude: PeerIds::new(&request.exclude).unwrap_or_default(),
@@ -195,7 +217,8 @@ impl Node {
     /// Sends the attempts again that found no service node to go through.
     pub(super) fn stranded_requests(&mut self, now: Instant) {
         let waits = |id: &RequestId, request: &Request| {
-            !self.hops.contains_key(&(*id, request.attempt)) && self.timers.at(Timer::Retry(*id)).is_none()
+            let under_way = request.sent_as.last().is_some_and(|sent| self.hops.contains_key(sent));
+            !under_way && self.timers.at(Timer::Retry(*id)).is_none()
         };
         let stranded = self.requests.iter().filter(|(id, request)| request.stranded && waits(id, request));
         for id in stranded.map(|(id, _)| *id).collect::<Vec<RequestId>>() {
@@ -214,8 +237,10 @@ impl Node {
 
     fn retry_or_fail(&mut self, id: RequestId, pause: Duration, now: Instant) {
         let Some(request) = self.requests.get_mut(&id) else { return };
-        self.hops.remove(&(id, request.attempt));
-        self.timers.clear(Timer::Hop(id, request.attempt));
+        if let Some(sent) = request.sent_as.last() {
+            self.hops.remove(sent);
+            self.timers.clear(Timer::Hop(sent.0, sent.1));
+        }
         // Whom a home and its neighbours do not know, they know no better a second later: the member's other homes do.
         let most = match request.purpose {
             Purpose::Connect => 1,
@@ -250,9 +275,10 @@ impl Node {
         let Some(request) = self.requests.remove(&id) else { return };
         self.timers.clear(Timer::Attempt(id));
         self.timers.clear(Timer::Retry(id));
-        for attempt in 0..=request.attempt {
-            self.hops.remove(&(id, attempt));
-            self.timers.clear(Timer::Hop(id, attempt));
+        for (sent_as, attempt) in &request.sent_as {
+            self.attempts.remove(sent_as);
+            self.hops.remove(&(*sent_as, *attempt));
+            self.timers.clear(Timer::Hop(*sent_as, *attempt));
         }
         if matches!(content, Content::Failed) {
             self.metrics.count(Counter::RequestsFailed);
@@ -280,7 +306,8 @@ impl Node {
 
     /// An answer came back to its origin.
     pub(super) fn answered(&mut self, reply: &Reply, now: Instant) {
-        let Some(request) = self.requests.get(&reply.request) else {
+        let id = self.request_sent_as(reply.request);
+        let Some((id, request)) = id.and_then(|id| Some((id, self.requests.get(&id)?))) else {
             return self.metrics.count(Counter::RepliesUnsolicited);
         };
         if reply.attempt > request.attempt || reply.purpose != request.purpose {
@@ -295,16 +322,16 @@ impl Node {
             answer.claims = self.valid_claims(key, core::mem::take(&mut answer.claims), now);
         }
         let terminal = reply.route.iter().next_back();
-        if self.is_negative(&content, reply.request) {
-            let current = reply.attempt == attempt && self.timers.at(Timer::Retry(reply.request)).is_none();
+        if self.is_negative(&content, id) {
+            let current = reply.attempt == attempt && self.timers.at(Timer::Retry(id)).is_none();
             if current {
                 let route = self.hops_of(reply);
-                self.said_no(reply.request, terminal, route, now);
+                self.said_no(id, terminal, route, now);
             }
             return;
         }
         let route = self.hops_of(reply);
-        self.end_request(reply.request, route, content, now);
+        self.end_request(id, route, content, now);
     }
 
     /// The claims of this room that hold.

@@ -322,6 +322,10 @@ impl Intruder {
         world.sim.raw_reading(self.raw, reading);
     }
 
+    pub(crate) fn hang_up(&self, world: &mut World) {
+        world.sim.raw_close(self.raw);
+    }
+
     /// Takes what was heard of one kind so far.
     pub(crate) fn heard<T>(&mut self, pick: impl Fn(&Message) -> Option<T>) -> Vec<T> {
         let found: Vec<T> = self.heard.iter().filter_map(&pick).collect();

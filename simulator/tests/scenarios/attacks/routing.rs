@@ -285,6 +285,38 @@ fn a32_guessed_request_ids() {
     assert_eq!(world.count(S, "replies_unsolicited"), unsolicited + 1000, "64 random bits are not guessed");
 }
 
+#[test]
+fn a32_no_hop_can_have_later_attempts_taken_for_duplicates() {
+    let mut world = World::with(1, |config| config.service.routing.replicas = 1);
+    let [client, member] = [world.client(0), world.client(0)];
+    world.pass(secs(3));
+    world.join(member, 1);
+    world.pass(secs(5));
+    let key = world.room(1);
+    let away = |peer| unamed_protocol::routing::key::distance(&key, &home_id(peer));
+    let nearest = |number: &u32| away(Persona::service(&world, *number).peer) < away(world.sim.peer_id(S));
+    let number = (1..200).find(nearest).expect("one in two");
+    let mut rogue = rogue(&mut world, S, number);
+    world.with_node(client, |node, now| node.find(key, now));
+    rogue.wait(&mut world, ms(200));
+    let packet = rogue.routed().into_iter().find(|packet| packet.purpose == Purpose::Find).expect("the find");
+    // It knows the id now, says nothing, and sends the next attempts itself before their origin does.
+    for attempt in 1..=3 {
+        let route = PeerIds::new(&[rogue.me.peer]).expect("one");
+        let poison = Routed { attempt, route, payload: Bytes::from_static(b"poison"), ..packet.clone() };
+        rogue.queue(&world, &Message::Routed(poison));
+    }
+    rogue.wait(&mut world, ms(200));
+    rogue.hang_up(&mut world);
+    world.pass(secs(20));
+    let told = world.told(client);
+    let report = told
+        .iter()
+        .find_map(|event| if let Event::FindFinished(report) = event { Some(report.clone()) } else { None });
+    assert_eq!(report.expect("an answer").members, [world.sim.peer_id(member)]);
+    assert_eq!(world.count(client, "walks_started"), 0, "the second attempt is answered");
+}
+
 /// How often a node's dials to this host failed.
 fn dials_to(world: &mut World, node: NodeIndex, host: &str) -> usize {
     let told = world.told(node);
