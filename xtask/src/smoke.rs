@@ -7,7 +7,10 @@ use serde_json::Value;
 
 use crate::run;
 
-/// Runs two seeds in the dev profile and the first of them in the release profile.
+/// Seeds of the swarm.
+const SWARM: &str = "0..200";
+
+/// Runs two seeds in the dev profile and the first of them in the release profile; and a swarm.
 ///
 /// # Errors
 /// What does not hold, with the command that shows it.
@@ -23,7 +26,7 @@ pub(crate) fn smoke(root: &Path) -> Result<(), String> {
         return Err(format!("seed 1: trace hash {first} in the dev profile, {again} in release"));
     }
     println!("seed 1: the same trace hash in both profiles");
-    Ok(())
+    run::run(run::cargo(root, &release).args(["swarm", "--seeds", SWARM]))
 }
 
 /// One run of a program; its trace hash.
