@@ -11,14 +11,17 @@ use super::clock::{Timer, WallClock};
 use super::links::{DialFor, Link};
 use super::metrics::Counter;
 use super::requests::{Answer, Content, Task};
+use crate::crypto::Crypto;
 use crate::routing::book::{Book, BookLimits};
+use crate::routing::key::home_id;
 use crate::routing::popularity::PopularityLimits;
 use crate::routing::store::StoreLimits;
 use crate::routing::table::TableLimits;
 use crate::wire::message::Purpose;
 use crate::wire::{Claim, Sequence};
 use crate::{
-    Address, Config, Duration, Instance, Instant, LinkId, NodeKind, PeerId, RequestId, RoomId, SaveId,
+    Address, Config, Duration, Identity, Instance, Instant, LinkId, NodeKind, PeerId, RequestId, RoomId,
+    SaveId,
 };
 
 /// Period of sweeps over links and claims.
@@ -50,6 +53,12 @@ impl Farewell {
             Self::Over => Duration::ZERO,
         }
     }
+}
+
+/// The peer id of an identity, and its home room.
+pub(super) fn id_and_home(identity: &Identity, crypto: &dyn Crypto) -> (PeerId, RoomId) {
+    let me = identity.peer_id(crypto);
+    (me, home_id(me))
 }
 
 /// A new run: its boot counter is larger than that of the last one.

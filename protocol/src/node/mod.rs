@@ -184,8 +184,7 @@ impl Node {
         let Start { config, identity, crypto, seed, unix_ms, addresses, saved } = start;
         let mut random = Randomness::new(&seed);
         let saved = saved.unwrap_or_default();
-        let me = PeerId(crypto.public_key(identity.secret()));
-        let home_room = crate::routing::key::home_id(me);
+        let (me, home_room) = life::id_and_home(&identity, crypto.as_ref());
         let instance = life::next_instance(saved.boot, unix_ms, random.requests.next_u64());
         let (static_secret, sealing_secret) = (random.key(), random.key());
         let addresses = life::own_addresses(&config, addresses);

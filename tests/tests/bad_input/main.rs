@@ -15,6 +15,7 @@ use unamed_protocol::CloseReason;
 use unamed_tests::{Member, Scratch, Service, port, unamed};
 use unamed_tokio::{Network, NetworkEvent, NetworkEvents};
 
+mod attacks;
 mod socket;
 mod table;
 

@@ -66,11 +66,11 @@ fn before_http(port: u16) -> Vec<Row> {
     let bad = Counter("driver_refused_bad_request");
     let slow = Counter("driver_upgrade_timeouts");
     let rows: [(&str, &[u8], Trace); 5] = [
-        ("garbage", &[0xff; 512], bad),
-        ("the original's JSON on the bare socket", ORIGINAL, bad),
+        ("b17 garbage", &[0xff; 512], bad),
+        ("b15 the original's JSON on the bare socket", ORIGINAL, bad),
         ("TLS on a plain port", TLS, bad),
-        ("half a request", half.as_bytes(), slow),
-        ("silence", b"", slow),
+        ("b62 half a request", half.as_bytes(), slow),
+        ("b62 silence", b"", slow),
     ];
     rows.map(|(name, bytes, trace)| (name, vec![bytes.to_vec()], Expected::NoUpgrade, trace)).into()
 }
@@ -87,14 +87,14 @@ fn requests(port: u16) -> Vec<Row> {
     let rows = [
         ("plain HTTP", plain, 426, "driver_refused_bad_request"),
         ("another method", request("POST", &host, key, 13), 405, "driver_refused_bad_request"),
-        ("no key", request("GET", &host, "", 13), 400, "driver_refused_bad_request"),
-        ("a short key", short, 400, "driver_refused_bad_request"),
-        ("an old version", request("GET", &host, key, 12), 426, "driver_refused_bad_request"),
-        ("9 KiB of headers", upgrade(port, &headers(9, 1000)), 431, "driver_refused_bad_request"),
-        ("125 headers", upgrade(port, &headers(125, 1)), 431, "driver_refused_bad_request"),
-        ("a foreign page", foreign, 403, "driver_refused_origin"),
-        ("a page without origin", upgrade(port, "Origin: null\r\n"), 403, "driver_refused_origin"),
-        ("a rebound name", request("GET", "evil.example", key, 13), 403, "driver_refused_host"),
+        ("b61 no key", request("GET", &host, "", 13), 400, "driver_refused_bad_request"),
+        ("b61 a short key", short, 400, "driver_refused_bad_request"),
+        ("b61 an old version", request("GET", &host, key, 12), 426, "driver_refused_bad_request"),
+        ("b62 9 KiB of headers", upgrade(port, &headers(9, 1000)), 431, "driver_refused_bad_request"),
+        ("b62 125 headers", upgrade(port, &headers(125, 1)), 431, "driver_refused_bad_request"),
+        ("b63 a foreign page", foreign, 403, "driver_refused_origin"),
+        ("b63 a page without origin", upgrade(port, "Origin: null\r\n"), 403, "driver_refused_origin"),
+        ("b64 a rebound name", request("GET", "evil.example", key, 13), 403, "driver_refused_host"),
     ];
     rows.map(|(name, bytes, status, counter)| (name, vec![bytes], Expected::Status(status), Counter(counter)))
         .into()
@@ -106,20 +106,30 @@ fn websocket_violations(port: u16) -> Vec<Row> {
     let protocol = Counter("driver_violations_protocol");
     let large = Counter("driver_violations_too_large");
     let rows = [
-        ("the original's JSON", frame(TEXT, ORIGINAL), Counter("driver_violations_text_frame")),
-        ("a frame without mask", unmasked, protocol),
-        ("reserved bits", frame(BINARY | 0x70, b"0123"), protocol),
-        ("a reserved opcode", frame(0x83, b"0123"), protocol),
-        ("a frame of 64 KiB", frame(BINARY, &vec![0; 65_536]), large),
-        ("a frame that claims 2^62 bytes", frame_claiming(BINARY, 1 << 62, b"0"), large),
-        ("a frame that claims 2^63 bytes", frame_claiming(BINARY, 1 << 63, b"0"), large),
-        ("a truncated frame", frame_claiming(BINARY, 100, b"0"), Failed(CloseReason::HandshakeTimeout)),
-        ("a continuation of nothing", frame(0x80, b"0123"), protocol),
-        ("a message of 10^5 empty fragments", fragments(100_000), Counter("driver_violations_frame_budget")),
-        ("a ping of 126 bytes", frame(PING, &[0; 126]), protocol),
-        ("10^4 pings", frame(PING, b"").repeat(10_000), Counter("driver_violations_ping_rate")),
-        ("a close of one byte", frame(CLOSE, b"0"), protocol),
-        ("a close with code 999", frame(CLOSE, &999_u16.to_be_bytes()), protocol),
+        ("b15 b16 the original's JSON", frame(TEXT, ORIGINAL), Counter("driver_violations_text_frame")),
+        ("b65 a frame without mask", unmasked, protocol),
+        ("b65 reserved bits", frame(BINARY | 0x70, b"0123"), protocol),
+        ("b65 a reserved opcode", frame(0x83, b"0123"), protocol),
+        ("b67 a frame of 64 KiB", frame(BINARY, &vec![0; 65_536]), large),
+        ("b67 a frame that claims 2^62 bytes", frame_claiming(BINARY, 1 << 62, b"0"), large),
+        ("b67 a frame that claims 2^63 bytes", frame_claiming(BINARY, 1 << 63, b"0"), large),
+        ("b67 a truncated frame", frame_claiming(BINARY, 100, b"0"), Failed(CloseReason::HandshakeTimeout)),
+        ("b65 a continuation of nothing", frame(0x80, b"0123"), protocol),
+        (
+            "b68 a message of 10^5 empty fragments",
+            fragments(100_000),
+            Counter("driver_violations_frame_budget"),
+        ),
+        ("b69 a ping of 126 bytes", frame(PING, &[0; 126]), protocol),
+        ("b69 10^4 pings", frame(PING, b"").repeat(10_000), Counter("driver_violations_ping_rate")),
+        ("b70 a close of one byte", frame(CLOSE, b"0"), protocol),
+        ("b70 a close with code 999", frame(CLOSE, &999_u16.to_be_bytes()), protocol),
+        (
+            "b70 a close of bad UTF-8",
+            frame(CLOSE, &[0x03, 0xe8, 0xff, 0xfe]),
+            Counter("driver_violations_text_frame"),
+        ),
+        ("b66 compressed without having agreed", frame(BINARY | 0x40, b"0123"), protocol),
     ];
     rows.map(|(name, bytes, trace)| (name, vec![upgrade(port, ""), bytes], Expected::Ended, trace)).into()
 }
@@ -143,19 +153,19 @@ fn handshake_violations(port: u16) -> Vec<Row> {
     let third = |body: &[u8]| vec![good.clone(), frame(BINARY, body)];
     let garbage = [[1, 2].as_slice(), &[0xa5; 200]].concat();
     let rows = [
-        ("an empty frame", vec![frame(BINARY, b"")], CloseReason::NotOurProtocol),
-        ("random bytes", vec![frame(BINARY, &[0xa5; 48])], CloseReason::NotOurProtocol),
-        ("JSON in binary", vec![frame(BINARY, ORIGINAL)], CloseReason::NotOurProtocol),
-        ("another network", vec![hello(1, &[1], [7; 8], &[9; 32])], CloseReason::WrongNetwork),
-        ("another version", vec![hello(9, &[9], tag, &[9; 32])], CloseReason::VersionMismatch),
-        ("a truncated hello", vec![hello(1, &[1], tag, &[9; 5])], CloseReason::Handshake),
-        ("a hello of 1,500 bytes", vec![hello(1, &[1], tag, &[9; 1500])], CloseReason::TooLarge),
-        ("a key of low order", vec![hello(1, &[1], tag, &[0; 32])], CloseReason::Handshake),
-        ("data before the handshake", vec![frame(BINARY, &[1, 3, 0, 0])], CloseReason::Handshake),
-        ("a third message of garbage", third(&garbage), CloseReason::Handshake),
-        ("a third message that is cut", third(&[1, 2]), CloseReason::Handshake),
-        ("no first message", Vec::new(), CloseReason::HandshakeTimeout),
-        ("no third message", vec![good.clone()], CloseReason::HandshakeTimeout),
+        ("b1 b17 an empty frame", vec![frame(BINARY, b"")], CloseReason::NotOurProtocol),
+        ("b17 random bytes", vec![frame(BINARY, &[0xa5; 48])], CloseReason::NotOurProtocol),
+        ("b15 JSON in binary", vec![frame(BINARY, ORIGINAL)], CloseReason::NotOurProtocol),
+        ("b22 another network", vec![hello(1, &[1], [7; 8], &[9; 32])], CloseReason::WrongNetwork),
+        ("b5 another version", vec![hello(9, &[9], tag, &[9; 32])], CloseReason::VersionMismatch),
+        ("b17 a truncated hello", vec![hello(1, &[1], tag, &[9; 5])], CloseReason::Handshake),
+        ("b17 a hello of 1,500 bytes", vec![hello(1, &[1], tag, &[9; 1500])], CloseReason::TooLarge),
+        ("b18 a key of low order", vec![hello(1, &[1], tag, &[0; 32])], CloseReason::Handshake),
+        ("b27 data before the handshake", vec![frame(BINARY, &[1, 3, 0, 0])], CloseReason::Handshake),
+        ("b25 a third message of garbage", third(&garbage), CloseReason::Handshake),
+        ("b25 a third message that is cut", third(&[1, 2]), CloseReason::Handshake),
+        ("b26 no first message", Vec::new(), CloseReason::HandshakeTimeout),
+        ("b26 no third message", vec![good.clone()], CloseReason::HandshakeTimeout),
     ];
     let row = |(name, frames, reason): (&'static str, Vec<Vec<u8>>, CloseReason)| {
         // Only these two are worth an answer: whoever gets it speaks the protocol.

@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use unamed_tests::root;
 
 mod modules;
+mod security;
 mod tokens;
 
 const FILE_LINES_MAX: usize = 1000;

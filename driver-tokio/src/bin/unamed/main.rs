@@ -6,6 +6,7 @@ mod args;
 mod find;
 mod id;
 mod input;
+mod log;
 mod node;
 mod output;
 mod room;
@@ -13,11 +14,10 @@ mod serve;
 mod signals;
 mod web;
 
-use std::io::{IsTerminal as _, Write as _};
+use std::io::Write as _;
 use std::process::ExitCode;
 
 use clap::Parser as _;
-use tracing_subscriber::EnvFilter;
 
 use crate::args::{Args, Command};
 
@@ -67,7 +67,7 @@ fn main() -> ExitCode {
 }
 
 fn run(args: Args) -> Result<(), Failure> {
-    log(&args.log)?;
+    log::start(&args.log)?;
     let Args { command, json, log: _ } = args;
     if let Command::Id(args) = &command {
         return id::run(args, json);
@@ -87,17 +87,4 @@ fn run(args: Args) -> Result<(), Failure> {
     // What still blocks (a name being resolved, a disk) is not waited for.
     runtime.shutdown_background();
     outcome
-}
-
-fn log(filter: &str) -> Result<(), Failure> {
-    let filter =
-        EnvFilter::try_new(filter).map_err(|error| Failure::usage(format!("--log {filter:?}: {error}")))?;
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .with_ansi(std::io::stderr().is_terminal())
-        // Its complaint about a closed stderr would go to stderr, and panic.
-        .log_internal_errors(false)
-        .init();
-    Ok(())
 }

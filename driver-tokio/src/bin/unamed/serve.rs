@@ -107,7 +107,8 @@ async fn watch(network: &Network, bootstrap: &[Address]) {
     }
     while let Some(event) = events.next().await {
         match event {
-            NetworkEvent::IdentityInUse => say("another live node uses this identity"),
+            // Any peer can say so, as often as it likes.
+            NetworkEvent::IdentityInUse => tracing::warn!("another live node uses this identity"),
             NetworkEvent::SaveFailed => say(node::SAVE_FAILED),
             NetworkEvent::Online(online) => tracing::info!(online, "links to other service nodes"),
             NetworkEvent::Ready => tracing::info!("takes part in routing"),
