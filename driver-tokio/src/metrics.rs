@@ -34,6 +34,8 @@ counters! {
     origin_foreign = "driver_origin_foreign",
     /// Sockets above the bound per IP address.
     per_ip_refused = "driver_refused_per_ip",
+    /// Sockets above the rate per IP address.
+    rate_refused = "driver_refused_rate",
     /// Sockets above the bound in all, or above the bound of unfinished upgrades.
     total_refused = "driver_refused_total",
     /// Upgrades that did not end in time.

@@ -11,9 +11,10 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{sleep, timeout};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::protocol::Role;
+use unamed_protocol::{Gcra, Instant, Rate};
 
 use crate::connection::{Metered, Shared, Socket, websocket_config};
-use crate::driver::Inbox;
+use crate::driver::{Clock, Inbox};
 use crate::upgrade::{HEAD_BYTES_MAX, Policy, Refusal, head_end, judge};
 
 /// From accepting a socket to the answer to its request.
@@ -23,6 +24,8 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// How long a refused peer may take to read its answer, and how many such peers there are at a time.
 const LINGER: Duration = Duration::from_secs(1);
 const LINGERING_MAX: usize = 64;
+/// Sources whose rates are remembered; each is forgotten when its burst has come back. One more is refused.
+const RATES_MAX: usize = 16_384;
 
 /// Bounds of the listening side.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,13 +36,21 @@ pub struct ServerLimits {
     pub connections_per_ip: usize,
     /// Sockets that have not completed their request; a further one is closed without an answer.
     pub upgrades: usize,
-    /// Whether `connections_per_ip` holds for loopback too, which it does not by default.
+    /// Connections begun per IPv4 address or IPv6 /64: 10 a second, 20 at once. A further one is answered with 429.
+    pub handshakes_per_ip: Rate,
+    /// Whether the bounds per IP address hold for loopback too, which they do not by default.
     pub count_loopback: bool,
 }
 
 impl Default for ServerLimits {
     fn default() -> Self {
-        Self { connections: 10_000, connections_per_ip: 32, upgrades: 1024, count_loopback: false }
+        Self {
+            connections: 10_000,
+            connections_per_ip: 32,
+            upgrades: 1024,
+            handshakes_per_ip: Rate::per_second(10, 20),
+            count_loopback: false,
+        }
     }
 }
 
@@ -49,18 +60,34 @@ struct Taken {
     upgrades: usize,
     lingering: usize,
     per_ip: BTreeMap<IpAddr, usize>,
+    rates: BTreeMap<IpAddr, Gcra>,
+}
+
+impl Taken {
+    /// Whether a source may begin one more connection now, which counts it.
+    fn within_rate(&mut self, source: IpAddr, rate: Rate, now: Instant) -> bool {
+        if self.rates.len() >= RATES_MAX && !self.rates.contains_key(&source) {
+            self.rates.retain(|_, used| !used.is_idle(now));
+            if self.rates.len() >= RATES_MAX {
+                return false;
+            }
+        }
+        self.rates.entry(source).or_default().take(rate, 1, now)
+    }
 }
 
 /// The places at the server.
 #[derive(Debug)]
 pub(crate) struct Slots {
     limits: ServerLimits,
+    clock: Clock,
     taken: Mutex<Taken>,
 }
 
 /// Why there is no place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Full {
+    Rate,
     PerIp,
     Total,
     Upgrades,
@@ -68,7 +95,7 @@ enum Full {
 
 impl Slots {
     pub(crate) fn new(limits: ServerLimits) -> Arc<Self> {
-        Arc::new(Self { limits, taken: Mutex::default() })
+        Arc::new(Self { limits, clock: Clock::start(), taken: Mutex::default() })
     }
 
     fn with<R>(&self, change: impl FnOnce(&mut Taken) -> R) -> R {
@@ -77,6 +104,10 @@ impl Slots {
 
     /// A place for a socket from `ip`, whose request is still to come.
     fn take(self: &Arc<Self>, ip: IpAddr) -> Result<Slot, Full> {
+        self.take_at(ip, self.clock.now())
+    }
+
+    fn take_at(self: &Arc<Self>, ip: IpAddr, now: Instant) -> Result<Slot, Full> {
         let ip = ip.to_canonical();
         let counted = self.limits.count_loopback || !ip.is_loopback();
         let group = counted.then(|| ip_group(ip));
@@ -86,6 +117,9 @@ impl Slots {
             }
             if taken.upgrades >= self.limits.upgrades {
                 return Err(Full::Upgrades);
+            }
+            if group.is_some_and(|group| !taken.within_rate(group, self.limits.handshakes_per_ip, now)) {
+                return Err(Full::Rate);
             }
             if let Some(group) = group {
                 let of_ip = taken.per_ip.entry(group).or_default();
@@ -201,6 +235,10 @@ impl Server {
             Err(Full::Upgrades) => {
                 counters.total_refused.add();
                 return;
+            }
+            Err(Full::Rate) => {
+                counters.rate_refused.add();
+                Refusal::PerIp
             }
             Err(Full::PerIp) => {
                 counters.per_ip_refused.add();
@@ -337,7 +375,14 @@ mod tests {
     use super::*;
 
     fn limits() -> ServerLimits {
-        ServerLimits { connections: 5, connections_per_ip: 2, upgrades: 4, count_loopback: false }
+        let handshakes_per_ip = Rate::per_second(10, 20);
+        ServerLimits {
+            connections: 5,
+            connections_per_ip: 2,
+            upgrades: 4,
+            handshakes_per_ip,
+            count_loopback: false,
+        }
     }
 
     fn ip(text: &str) -> IpAddr {
@@ -382,6 +427,34 @@ mod tests {
         held.clear();
         let taken = slots.with(std::mem::take);
         assert_eq!((taken.connections, taken.upgrades, taken.per_ip.len()), (0, 0, 0));
+    }
+
+    #[test]
+    fn connections_of_one_source_come_at_a_rate_and_others_are_not_touched() {
+        let slots = Slots::new(limits());
+        let (start, burst) = (Instant::from_secs(1), 20);
+        let begin = |from: &str, at: Instant| slots.take_at(ip(from), at).map(drop);
+        assert!((0..burst).all(|_| begin("203.0.113.1", start).is_ok()));
+        assert_eq!(begin("203.0.113.1", start), Err(Full::Rate));
+        assert_eq!(begin("203.0.113.2", start), Ok(()));
+        assert_eq!(begin("127.0.0.1", start), Ok(()));
+        let later = start + Duration::from_millis(100);
+        assert_eq!(begin("203.0.113.1", later), Ok(()));
+        assert_eq!(begin("203.0.113.1", later), Err(Full::Rate));
+        let groups = slots.with(|taken| taken.rates.len());
+        assert_eq!(groups, 2, "loopback has no rate");
+    }
+
+    #[test]
+    fn sources_beyond_count_are_refused_until_others_have_rested() {
+        let mut taken = Taken::default();
+        let (rate, start) = (Rate::per_second(10, 20), Instant::from_secs(1));
+        let source = |number: usize| IpAddr::from(u32::try_from(number).unwrap().to_be_bytes());
+        assert!((0..RATES_MAX).all(|number| taken.within_rate(source(number), rate, start)));
+        assert!(!taken.within_rate(source(RATES_MAX), rate, start));
+        assert!(taken.within_rate(source(0), rate, start));
+        assert!(taken.within_rate(source(RATES_MAX), rate, start + Duration::from_millis(100)));
+        assert_eq!(taken.rates.len(), 2);
     }
 
     #[test]

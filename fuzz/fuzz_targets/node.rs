@@ -1,4 +1,4 @@
-//! One node, fed arbitrary events.
+//! See the table in `unamed_fuzz_model`.
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|data: &[u8]| unamed_fuzz_model::node(data));
+libfuzzer_sys::fuzz_target!(|data: &[u8]| unamed_fuzz_model::run("node", data));

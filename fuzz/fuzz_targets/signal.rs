@@ -1,4 +1,4 @@
-//! Session descriptions, candidates, signals and ICE servers.
+//! See the table in `unamed_fuzz_model`.
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|data: &[u8]| unamed_fuzz_model::signal(data));
+libfuzzer_sys::fuzz_target!(|data: &[u8]| unamed_fuzz_model::run("signal", data));

@@ -3,7 +3,7 @@
 use alloc::vec::Vec;
 use core::time::Duration;
 
-use crate::{IceServer, NetworkId};
+use crate::{IceServer, NetworkId, Rate};
 
 /// What kind of node this is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -30,6 +30,53 @@ pub struct Config {
     pub rooms: RoomConfig,
     /// WebRTC between clients.
     pub webrtc: WebRtcConfig,
+    /// What peers may ask for.
+    pub limits: LimitConfig,
+}
+
+/// What a peer may ask for, and what becomes of one that breaks the rules. Rates hold where a peer's own packets enter the
+/// network; each peer costs some 100 bytes while it uses one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LimitConfig {
+    /// Look-ups of the nearest, connects and questions of walks, and finds: 50 a second, 100 at once.
+    pub requests: Rate,
+    /// Finds: 10 a second, 20 at once. An application asks for them, so they are few.
+    pub finds: Rate,
+    /// Publishes and withdrawals: 20 a second, 200 at once. A client in 32 rooms with three keys each publishes 96 claims when
+    /// its homes change, and withdraws as many when it ends.
+    pub publishes: Rate,
+    /// Packets of its own that wait for the next hop's acknowledgement.
+    pub in_flight: usize,
+    /// Bytes that a client has relayed: 8 MiB a second, 8 MiB at once. Credit beyond waits; at 0 none does.
+    pub relayed_bytes: Rate,
+    /// Score at which a peer is banned.
+    pub score_max: u32,
+    /// The time that takes a point off a score.
+    pub score_decay: Duration,
+    /// How long a ban lasts.
+    pub ban: Duration,
+    /// Bans at a time; the one that ends first makes way.
+    pub bans_max: usize,
+    /// Peers of which rates and scores are remembered at a time; others are refused meanwhile.
+    pub peers_max: usize,
+}
+
+impl Default for LimitConfig {
+    fn default() -> Self {
+        const MEBIBYTES_8: u32 = 8 * 1024 * 1024;
+        Self {
+            requests: Rate::per_second(50, 100),
+            finds: Rate::per_second(10, 20),
+            publishes: Rate::per_second(20, 200),
+            in_flight: 64,
+            relayed_bytes: Rate::per_second(MEBIBYTES_8, MEBIBYTES_8),
+            score_max: 100,
+            score_decay: Duration::from_secs(6),
+            ban: Duration::from_secs(3600),
+            bans_max: 10_000,
+            peers_max: 16_384,
+        }
+    }
 }
 
 /// How clients link directly.
@@ -258,6 +305,7 @@ impl Config {
             routing: RoutingConfig::default(),
             rooms: RoomConfig::default(),
             webrtc: WebRtcConfig::default(),
+            limits: LimitConfig::default(),
         }
     }
 
@@ -271,6 +319,7 @@ impl Config {
             routing: RoutingConfig::client(),
             rooms: RoomConfig::default(),
             webrtc: WebRtcConfig::default(),
+            limits: LimitConfig::default(),
         }
     }
 }

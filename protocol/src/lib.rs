@@ -171,6 +171,7 @@ pub mod link;
 mod lookup;
 mod network;
 mod node;
+mod rate;
 mod room_key;
 pub mod rooms;
 pub mod routing;
@@ -180,7 +181,9 @@ mod timer;
 pub mod wire;
 
 pub use address::{Address, AddressClass, AddressError, Host};
-pub use config::{Config, KeepAlive, LinkConfig, NodeKind, RoomConfig, RoutingConfig, WebRtcConfig};
+pub use config::{
+    Config, KeepAlive, LimitConfig, LinkConfig, NodeKind, RoomConfig, RoutingConfig, WebRtcConfig,
+};
 pub use id::{Instance, LinkId, MessageId, PeerId, RequestId, RoomId, SaveId, hex};
 pub use identity::{Identity, KeyFileError, PeerIdError};
 pub use network::{NetworkId, NetworkIdError};
@@ -189,6 +192,7 @@ pub use node::SnapshotError;
 pub use node::api::*;
 #[cfg(feature = "byzantine")]
 pub use node::byzantine::{Accomplices, Misbehaviour};
+pub use rate::{Gcra, Rate};
 pub use room_key::{RoomKey, RoomNameError, passphrase_from_file};
 pub use signal::{IceServer, Signal};
 pub use time::{Duration, Instant};

@@ -78,6 +78,9 @@ pub struct Report {
     pub bytes_per_s: KindFigures,
     /// Frames sent per node and second in the measured phase, everything included.
     pub frames_per_s: KindFigures,
+    /// What nodes refused or held back because a peer asked for too much, and what they held against peers, in the runs of
+    /// nodes that the measured phase saw: 0 where all are honest.
+    pub limited: u64,
     /// Nodes that departed in the measured phase, by churn, faults or plan.
     pub departures: u64,
     /// Violations of the nodes' invariants, of the driving contract and of the order of events.

@@ -56,6 +56,8 @@ enum Command {
         /// Seconds for each target.
         #[arg(long, default_value_t = 60)]
         seconds: u64,
+        /// Only this target.
+        target: Option<String>,
     },
     /// Kill a service node again and again while it starts, writes its state, runs and ends; its state must stay whole.
     Kill {
@@ -86,7 +88,7 @@ fn main() -> ExitCode {
         Command::Demo { once } => demo::demo(&root, once),
         Command::Web { build_std } => web::web(&root, build_std),
         Command::Bench { filter } => bench::bench(&root, filter.as_deref()),
-        Command::Fuzz { seconds } => fuzz::fuzz(&root, seconds),
+        Command::Fuzz { seconds, target } => fuzz::fuzz(&root, seconds, target.as_deref()),
         Command::Kill { times, seed } => processes::kill(&root, times, seed),
         Command::Soak { minutes, connections } => processes::soak(&root, minutes, connections),
         Command::Advisories => steps::advisories(&root),

@@ -126,7 +126,7 @@ fn dependencies(root: &Path) -> Outcome {
 /// Checks all dependencies, and those of the workspaces beside this one, against RustSec's database, which is fetched.
 pub(crate) fn advisories(root: &Path) -> bool {
     // A build of its own: the database is a git repository, and what `test` uses does without git.
-    let Some(deny) = tools::find_or_install(root, "deny", &[]) else {
+    let Some(deny) = tools::find_or_install_in(root, "tools-online", "deny", &[]) else {
         eprintln!("advisories: there is no cargo-deny");
         return false;
     };

@@ -24,8 +24,18 @@ impl Tool {
 
 /// Finds `cargo-NAME` on the path or in `target/tools`, or installs it there.
 pub(crate) fn find_or_install(root: &Path, subcommand: &'static str, extra: &[&str]) -> Option<Tool> {
+    find_or_install_in(root, "tools", subcommand, extra)
+}
+
+/// The same in another folder of `target`, for a tool that is needed in two builds.
+pub(crate) fn find_or_install_in(
+    root: &Path,
+    folder: &str,
+    subcommand: &'static str,
+    extra: &[&str],
+) -> Option<Tool> {
     let binary = format!("cargo-{subcommand}");
-    let tools = run::target_dir(root).join("tools");
+    let tools = run::target_dir(root).join(folder);
     let local = tools.join("bin").join(&binary);
     for program in [PathBuf::from(&binary), local.clone()] {
         if run::output(Command::new(&program).arg(subcommand).arg("--version")).is_some() {

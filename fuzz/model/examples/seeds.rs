@@ -6,7 +6,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use unamed_fuzz_model::Decoder;
+use unamed_fuzz_model::payload_number;
 use unamed_fuzz_model::script::{Step, setup};
 
 fn main() {
@@ -18,6 +18,8 @@ fn main() {
     sessions(&corpus);
     generators(&corpus);
     signals(&root, &corpus);
+    fragments(&corpus);
+    networks(&corpus);
     scripts(&corpus);
 }
 
@@ -90,21 +92,17 @@ fn vectors(root: &Path, corpus: &Path) {
         }
         let Some((name, hex)) = line.split_once(' ').filter(|_| !line.starts_with('#')) else { continue };
         let bytes = unhex(hex);
-        let selector = match (Decoder::payload_number(name), name, section) {
-            (Some(number), _, 1) => vec![Decoder::Payload as u8, number],
-            (_, _, 0) => vec![Decoder::Message as u8],
-            (_, name, _) if name.starts_with("home-claim") => vec![Decoder::HomeClaim as u8],
-            (_, name, _) if name.starts_with("claim") => vec![Decoder::Claim as u8],
-            (_, name, _) if name.starts_with("tombstone") => vec![Decoder::Tombstone as u8],
+        let (target, selector) = match (payload_number(name), name, section) {
+            (Some(number), _, 1) => ("payload", vec![0, number]),
+            (_, _, 0) => ("message", vec![0]),
+            (_, name, _) if name.starts_with("home-claim") => ("claim", vec![1]),
+            (_, name, _) if name.starts_with("claim") => ("claim", vec![0]),
+            (_, name, _) if name.starts_with("tombstone") => ("claim", vec![2]),
             _ => continue,
         };
-        write(corpus, "wire", name, &[selector.as_slice(), &bytes].concat());
-        match selector.as_slice() {
-            [kind] if *kind == Decoder::Message as u8 => {
-                write(corpus, "round_trip", name, &[&[0], bytes.as_slice()].concat());
-            }
-            [_, number] => write(corpus, "round_trip", name, &[&[1, *number], bytes.as_slice()].concat()),
-            _ => {}
+        write(corpus, target, name, &[selector.as_slice(), &bytes].concat());
+        if name.starts_with("message") {
+            write(corpus, "header", name, &[&[0], bytes.as_slice()].concat());
         }
     }
 }
@@ -120,50 +118,40 @@ fn frames(root: &Path, corpus: &Path) {
             _ => continue,
         };
         let bytes = unhex(hex);
-        let head = [Decoder::Before as u8, role, 0, bytes.len() as u8];
-        write(corpus, "wire", &format!("frame-{name}"), &[head.as_slice(), &bytes].concat());
+        let head = [role, 0, bytes.len() as u8];
+        write(corpus, "frame", name, &[head.as_slice(), &bytes].concat());
     }
 }
 
 fn texts(corpus: &Path) {
     let peer = "12D3KooWBtg3aaRMjxwedh83aGiUkwSxDwUZkzuJcfaqUmo7R3pq";
     let texts = [
-        ("address-ip4", Decoder::Address, format!("/ip4/8.8.8.8/tcp/4001/ws/p2p/{peer}")),
-        ("address-ip6", Decoder::Address, "/ip6/2001:db8::1/tcp/443/wss".to_owned()),
-        ("address-dns", Decoder::Address, "/dns4/node.example/tcp/443/tls/ws".to_owned()),
-        ("peer-id", Decoder::PeerId, peer.to_owned()),
-        (
-            "peer-cid",
-            Decoder::PeerId,
-            "bafzaajaiaejcahwr5d5ofrfbis4l5d6uwr57hu5tjodrypfm6yaq6dsc2r2pzyt6".into(),
-        ),
-        (
-            "key-file",
-            Decoder::Files,
-            "CAESQAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAO2onvM62pC1io6jQKm8Nc2UyFXcd4kOmOsBIoYtZ2ik=\n"
-                .into(),
-        ),
-        ("room-name", Decoder::Files, " Cafe\u{301} \r\n".into()),
+        ("address-ip4", 0, format!("/ip4/8.8.8.8/tcp/4001/ws/p2p/{peer}")),
+        ("address-ip6", 0, "/ip6/2001:db8::1/tcp/443/wss".to_owned()),
+        ("address-dns", 0, "/dns4/node.example/tcp/443/tls/ws".to_owned()),
+        ("peer-id", 1, peer.to_owned()),
+        ("peer-cid", 1, "bafzaajaiaejcahwr5d5ofrfbis4l5d6uwr57hu5tjodrypfm6yaq6dsc2r2pzyt6".into()),
+        ("room-name", 2, " Cafe\u{301} \r\n".into()),
+        ("turn", 2, "turns:[2001:db8::1]:443?transport=tcp".into()),
     ];
-    for (name, decoder, text) in texts {
-        write(corpus, "wire", name, &[&[decoder as u8], text.as_bytes()].concat());
+    for (name, selector, text) in texts {
+        write(corpus, "text", name, &[&[selector], text.as_bytes()].concat());
     }
+    let key =
+        "CAESQAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAO2onvM62pC1io6jQKm8Nc2UyFXcd4kOmOsBIoYtZ2ik=\n";
+    write(corpus, "key_file", "key-file", key.as_bytes());
+    write(corpus, "key_file", "passphrase", b"correct horse\r\n");
+    write(corpus, "key_file", "protobuf", &[&[8, 1, 18, 64], [0; 64].as_slice()].concat());
     let address = format!("/ip4/8.8.8.8/tcp/4001/ws/p2p/{peer}");
     let body = [&[7, 1, address.len() as u8], address.as_bytes(), &[1, 0]].concat();
-    write(corpus, "wire", "snapshot-body", &[&[Decoder::SnapshotBody as u8], body.as_slice()].concat());
-    write(
-        corpus,
-        "wire",
-        "snapshot",
-        &[&[Decoder::Snapshot as u8], b"unamed-snapshot\x01".as_slice()].concat(),
-    );
+    write(corpus, "state_file", "snapshot-body", &[&[1], body.as_slice()].concat());
+    write(corpus, "state_file", "snapshot", &[&[0], b"unamed-snapshot\x01".as_slice()].concat());
 }
 
 /// Events of established sessions: role, kind, then events.
 fn sessions(corpus: &Path) {
     let session = |name: &str, role: u8, events: &[&[u8]]| {
-        let head = [Decoder::After as u8, role, 1];
-        write(corpus, "wire", &format!("session-{name}"), &[head.as_slice(), &events.concat()].concat());
+        write(corpus, "session", name, &[[role, 1].as_slice(), &events.concat()].concat());
     };
     // Plaintext: a whole message (tag 1), a ping, the parts of a message (tags 2 and 3), its abort (tag 4).
     session("whole", 0, &[&[0, 4, 1, 2, 0xF0, 7]]);
@@ -175,15 +163,64 @@ fn sessions(corpus: &Path) {
     session("silence", 1, &[&[8], &[8], &[8], &[8], &[7, 0xD0, 0, 0, 0, 2]]);
     session("garbage", 0, &[&[5, 8, 1, 3, 0, 1, 2, 3, 4, 5]]);
     session("probe", 0, &[&[10], &[11, 0], &[11, 1], &[11, 2]]);
-    let payload = [Decoder::Handshake as u8, 0, 32];
-    write(corpus, "wire", "handshake-short", &payload);
+    for (name, payload) in [("short", [0, 32].as_slice()), ("empty", &[1]), ("long", &[0; 200])] {
+        write(corpus, "handshake", name, payload);
+    }
 }
 
 /// Choices of the generators.
 fn generators(corpus: &Path) {
     let choices: Vec<u8> = (0..96).map(|index| (index * 37 % 251) as u8).collect();
-    for mode in 2..8 {
-        write(corpus, "round_trip", &format!("choices-{mode}"), &[&[mode], choices.as_slice()].concat());
+    let modes = [("message", 1), ("payload", 1), ("claim", 3), ("header", 1), ("state_file", 2), ("text", 3)];
+    for (target, mode) in modes {
+        write(corpus, target, "choices", &[&[mode], choices.as_slice()].concat());
+        let backwards: Vec<u8> = choices.iter().rev().copied().collect();
+        write(corpus, target, "choices-backwards", &[&[mode], backwards.as_slice()].concat());
+    }
+}
+
+/// Frames of chunks: how many more chunks, then each with its choices.
+fn fragments(corpus: &Path) {
+    let frames = |name: &str, frames: &[&[u8]]| write(corpus, "fragment", name, &frames.concat());
+    // Kinds: 0 whole (length), 4 first (class, total, length), 8 more (class, length), 14 abort (class), 15 unknown.
+    frames("whole", &[&[0, 0, 9], &[1, 0, 3, 0, 0]]);
+    frames("parts", &[&[0, 4, 1, 20, 8], &[0, 8, 1, 8], &[1, 8, 1, 4, 0, 7]]);
+    frames("classes", &[&[0, 4, 0, 9, 4], &[0, 4, 3, 9, 4], &[0, 8, 0, 5], &[0, 8, 3, 5]]);
+    frames("abort", &[&[0, 4, 2, 90, 50], &[0, 14, 2], &[0, 4, 2, 9, 5], &[0, 8, 2, 4]]);
+    frames("too-much", &[&[0, 4, 3, 0xD0, 0, 0, 1, 0, 9], &[0, 4, 2, 0xD0, 0, 0, 1, 0, 9]]);
+    frames("mixed", &[&[1, 0, 7, 4, 0, 8, 4], &[2, 8, 0, 4, 0, 5, 15]]);
+}
+
+/// Scripts for the small network: a set-up, then a node, a step and its choices.
+fn networks(corpus: &Path) {
+    let settle = [0, 11];
+    let (join, all) = (|node: u8| [node, 0, 0], [0, 11, 0, 5, 15]);
+    let script = |name: &str, setup: u8, steps: &[&[u8]]| {
+        write(corpus, "network", name, &[&[setup], steps.concat().as_slice()].concat());
+    };
+    let met = [&[0, 11][..], &join(0), &join(1), &all, &all].concat();
+    for (name, setup) in [("two", 0), ("three", 1), ("four", 2), ("services", 0x3E)] {
+        script(
+            &format!("{name}-talk"),
+            setup,
+            &[&met, &join(2), &all, &[0, 2, 0, 9, 7, 0], &[1, 2, 0, 9, 7, 0], &all],
+        );
+        script(
+            &format!("{name}-cut"),
+            setup,
+            &[&met, &[0, 6, 1, 0], &[1, 2, 0, 9, 7, 0], &all, &[0, 6, 2, 1], &all],
+        );
+        script(&format!("{name}-leave"), setup, &[&met, &[1, 1, 0], &all, &join(1), &[0, 4, 0], &all]);
+        let intruder = [&[0, 7, 0, 1][..], &settle, &[1, 7, 2, 0], &settle].concat();
+        let say: Vec<u8> =
+            (0..40_u8).flat_map(|kind| [0, 8, 0, 0, kind, kind.wrapping_mul(37), 3, 1, 2, 3]).collect();
+        script(
+            &format!("{name}-attack"),
+            setup,
+            &[&met, &intruder, &say, &settle, &[0, 2, 0, 9, 7, 0], &all],
+        );
+        let repeat: Vec<u8> = (0..20_u8).flat_map(|ago| [0, 8, 1, 2, ago, 0]).collect();
+        script(&format!("{name}-repeat"), setup, &[&met, &intruder, &all, &repeat, &settle, &all]);
     }
 }
 

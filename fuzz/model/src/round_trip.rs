@@ -18,33 +18,17 @@ use crate::generate::{self, Anything, Words as _};
 use crate::payload;
 use crate::source::Source;
 
-/// Fuzz target: messages, payloads, signed objects, addresses and snapshots, there and back.
-///
-/// The first byte selects: accepted bytes of a message (0) or of a payload (1, then its number), or else values made of
-/// the choices that follow.
-///
-/// # Panics
-/// If a value does not read back as it was, or accepted bytes do not encode to themselves.
-pub fn round_trip(input: &[u8]) {
-    let mut from = Source::new(input);
-    match from.byte() % 8 {
-        0 => accepted_message(from.rest()),
-        1 => {
-            let number = from.below(payload::PAYLOADS);
-            payload::check(number, from.rest());
-        }
-        2..=4 => {
-            while !from.is_over() {
-                made_message(&generate::message(&mut Anything, &mut from));
-            }
-        }
-        5 => {
-            while !from.is_over() {
-                made_payload(&mut from);
-            }
-        }
-        6 => signed(&mut from),
-        _ => texts(&mut from),
+/// Messages made of choices, one after the other.
+pub(crate) fn made_messages(from: &mut Source<'_>) {
+    while !from.is_over() {
+        made_message(&generate::message(&mut Anything, from));
+    }
+}
+
+/// Payloads made of choices, one after the other.
+pub(crate) fn made_payloads(from: &mut Source<'_>) {
+    while !from.is_over() {
+        made_payload(from);
     }
 }
 
@@ -115,7 +99,7 @@ fn reads_back<T: Serialize + DeserializeOwned + PartialEq + Debug>(value: &T) {
 }
 
 /// Signed objects verify as they were made, and do not once a byte is changed.
-fn signed(from: &mut Source<'_>) {
+pub(crate) fn signed(from: &mut Source<'_>) {
     let crypto = IdealCrypto;
     let network = NetworkId::default();
     let identity = Identity::from_seed(from.hash());
@@ -197,13 +181,18 @@ fn address(from: &mut Source<'_>) -> Option<Address> {
     Some(read)
 }
 
-/// Addresses that are accepted, snapshots and identities have one text or byte form.
-fn texts(from: &mut Source<'_>) {
+/// Snapshots have one byte form.
+pub(crate) fn made_snapshot(from: &mut Source<'_>) {
     let addresses = from.list(8, address).into_iter().flatten();
     let addresses: Vec<SavedAddress> =
         addresses.map(|address| SavedAddress { address, tried: from.flag(), lost: from.flag() }).collect();
     let snapshot = Snapshot { boot: from.number(), addresses };
     assert_eq!(Snapshot::decode(&snapshot.encode()), Ok(snapshot), "a snapshot reads back as it was");
+}
+
+/// Addresses that are accepted, peer ids and identities have one text.
+pub(crate) fn made_texts(from: &mut Source<'_>) {
+    from.list(8, address);
     let peer = PeerId(from.hash());
     assert_eq!(peer.to_string().parse(), Ok(peer), "a peer id reads back as it was");
     let identity = Identity::from_seed(from.hash());

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use unamed_protocol::crypto::{Crypto as _, IdealCrypto, Role};
-use unamed_protocol::link::{Class, Outgoing, Secrecy, Session, SessionConfig, SessionEvent};
+use unamed_protocol::link::{Class, FRAME_OVERHEAD, Outgoing, Secrecy, Session, SessionConfig, SessionEvent};
 use unamed_protocol::wire::Bounded;
 use unamed_protocol::{Config, Duration, Identity, Instance, Instant, LinkConfig, NetworkId, PeerId};
 
@@ -219,7 +219,7 @@ fn large(from: &mut Source<'_>) -> Vec<u8> {
     out
 }
 
-fn push_varint(out: &mut Vec<u8>, mut value: u32) {
+pub(crate) fn push_varint(out: &mut Vec<u8>, mut value: u32) {
     while value >= 0x80 {
         out.push(value as u8 | 0x80);
         value >>= 7;
@@ -231,5 +231,39 @@ const fn opposite(role: Role) -> Role {
     match role {
         Role::Initiator => Role::Responder,
         Role::Responder => Role::Initiator,
+    }
+}
+
+/// An established session, to which its peer says what it likes.
+pub(crate) struct Established {
+    watched: Watched,
+    forger: Forger,
+}
+
+impl Established {
+    /// Largest message, and most bytes of partly received ones.
+    pub(crate) const BOUNDS: (usize, usize) = (64 * 1024, 96 * 1024);
+    /// Largest plaintext of a frame: less than a frame by its header and tag.
+    pub(crate) const PLAINTEXT_MAX: usize = 4096 - FRAME_OVERHEAD;
+
+    pub(crate) fn new(role: Role) -> Self {
+        let mut watched = Watched::new(role, false, Instant::from_secs(10));
+        let mut forger = Forger::new(opposite(role), OTHER);
+        watched.grant(usize::MAX);
+        let honest = forger.honest();
+        let hello = forger.shake(&mut watched.session, &honest, watched.now).expect("the handshake begins");
+        watched.handle_frame(&hello);
+        forger.settle(&mut watched.session, watched.now).expect("the handshake ends");
+        Self { watched, forger }
+    }
+
+    /// What a frame with this plaintext leads to.
+    pub(crate) fn hear(&mut self, plaintext: &[u8]) -> Vec<SessionEvent> {
+        let frame = self.forger.seal(plaintext);
+        self.watched.session.handle_frame(&frame, self.watched.now)
+    }
+
+    pub(crate) fn reassembly_bytes(&self) -> usize {
+        self.watched.session.reassembly_bytes()
     }
 }

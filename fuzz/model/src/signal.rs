@@ -8,7 +8,7 @@ use unamed_protocol::wire::{decode_body, encode_body};
 ///
 /// # Panics
 /// If what is read is not written as something that reads back the same, or text that was written leaves its line.
-pub fn signal(input: &[u8]) {
+pub(crate) fn signal(input: &[u8]) {
     let Some((selector, rest)) = input.split_first() else { return };
     match selector % 4 {
         0 => read_description(&String::from_utf8_lossy(rest)),

@@ -4,16 +4,14 @@ use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::path::{Path, PathBuf};
 
-use unamed_fuzz_model::{Decoder, node, round_trip, signal, wire};
-
-type Target = fn(&[u8]);
+use unamed_fuzz_model::TARGETS;
 
 /// Runs one input; a panic is preceded by the input itself, in hex.
-fn run(name: &str, target: Target, input: &[u8]) {
-    let outcome = catch_unwind(AssertUnwindSafe(|| target(input)));
+fn run(target: &str, file: &str, input: &[u8]) {
+    let outcome = catch_unwind(AssertUnwindSafe(|| unamed_fuzz_model::run(target, input)));
     if let Err(panic) = outcome {
         let hex: String = input.iter().map(|byte| format!("{byte:02x}")).collect();
-        eprintln!("{name}: {hex}");
+        eprintln!("{target}, {file}: {hex}");
         resume_unwind(panic);
     }
 }
@@ -26,33 +24,54 @@ fn corpus(target: &str) -> Vec<PathBuf> {
     files
 }
 
-fn replay(name: &str, target: Target) {
-    let files = corpus(name);
-    assert!(files.len() >= 10, "{name} has a corpus");
+fn replay(target: &str) {
+    let files = corpus(target);
+    assert!(files.len() >= 3, "{target} has a corpus");
     for file in files {
         let input = fs::read(&file).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
-        run(&file.display().to_string(), target, &input);
+        run(target, &file.display().to_string(), &input);
     }
 }
 
 #[test]
-fn the_corpus_of_wire_holds() {
-    replay("wire", wire);
-}
-
-#[test]
-fn the_corpus_of_round_trip_holds() {
-    replay("round_trip", round_trip);
-}
-
-#[test]
-fn the_corpus_of_signal_holds() {
-    replay("signal", signal);
+fn the_corpora_of_quick_targets_hold() {
+    for (target, _) in TARGETS.iter().filter(|(target, _)| !["node", "network"].contains(target)) {
+        replay(target);
+    }
 }
 
 #[test]
 fn the_corpus_of_node_holds() {
-    replay("node", node);
+    replay("node");
+}
+
+#[test]
+fn the_corpus_of_network_holds() {
+    replay("network");
+}
+
+#[test]
+fn each_target_has_its_program_and_its_corpus_and_no_other_has() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let names = |folder: &str| -> Vec<String> {
+        let entries =
+            fs::read_dir(root.join(folder)).expect("a folder").map(|entry| entry.expect("an entry"));
+        let name =
+            |entry: fs::DirEntry| entry.file_name().to_string_lossy().trim_end_matches(".rs").to_owned();
+        let mut names: Vec<String> = entries.map(name).collect();
+        names.sort();
+        names
+    };
+    let mut targets: Vec<String> = TARGETS.iter().map(|(name, _)| (*name).to_owned()).collect();
+    targets.sort();
+    assert_eq!(names("fuzz_targets"), targets);
+    assert_eq!(names("corpus"), targets);
+    let manifest = fs::read_to_string(root.join("Cargo.toml")).expect("a manifest");
+    for target in &targets {
+        assert!(manifest.contains(&format!("path = \"fuzz_targets/{target}.rs\"")), "{target} is built");
+        let program = fs::read_to_string(root.join(format!("fuzz_targets/{target}.rs"))).expect("a program");
+        assert!(program.contains(&format!("run(\"{target}\", data)")), "{target} runs itself");
+    }
 }
 
 /// splitmix64 (Steele, Lea and Flood, OOPSLA 2014).
@@ -82,20 +101,14 @@ impl Random {
     }
 }
 
-#[test]
-fn random_bytes_for_every_decoder() {
-    let mut random = Random(1);
-    for round in 0..8_000 {
-        let mut input = vec![(round % Decoder::ALL.len()) as u8];
-        input.extend(random.bytes(200));
-        run("wire", wire, &input);
-    }
-}
-
-/// Inputs of the corpus with a few bytes changed, cut, or doubled.
-fn mutated(name: &str, target: Target, rounds: usize, seed: u64) {
+/// Pseudo-random choices, and inputs of the corpus with a few bytes changed, cut, or doubled.
+fn random(target: &str, rounds: usize, most: usize, seed: u64) {
     let mut random = Random(seed);
-    let inputs: Vec<Vec<u8>> = corpus(name).iter().map(|file| fs::read(file).expect("a file")).collect();
+    for _ in 0..rounds {
+        let input = random.bytes(most);
+        run(target, "random bytes", &input);
+    }
+    let inputs: Vec<Vec<u8>> = corpus(target).iter().map(|file| fs::read(file).expect("a file")).collect();
     for round in 0..rounds {
         let mut input = inputs[round % inputs.len()].clone();
         for _ in 0..=random.below(4) {
@@ -110,35 +123,24 @@ fn mutated(name: &str, target: Target, rounds: usize, seed: u64) {
                 _ => input.insert(at, random.next() as u8),
             }
         }
-        run(name, target, &input);
+        run(target, "a corpus input with errors", &input);
     }
 }
 
 #[test]
-fn the_corpus_of_wire_with_errors() {
-    mutated("wire", wire, 8_000, 2);
-}
-
-#[test]
-fn random_choices_for_round_trips() {
-    let mut random = Random(3);
-    for _ in 0..6_000 {
-        let input = random.bytes(300);
-        run("round_trip", round_trip, &input);
+fn random_inputs_for_quick_targets() {
+    let quick = TARGETS.iter().filter(|(target, _)| !["node", "network"].contains(target));
+    for (number, (target, _)) in quick.enumerate() {
+        random(target, 1_500, 250, number as u64 + 1);
     }
-    mutated("round_trip", round_trip, 4_000, 4);
 }
 
 #[test]
 fn random_scripts_for_a_node() {
-    let mut random = Random(5);
-    for _ in 0..600 {
-        let input = random.bytes(400);
-        run("node", node, &input);
-    }
+    random("node", 600, 400, 101);
 }
 
 #[test]
-fn the_scripts_of_the_corpus_with_errors() {
-    mutated("node", node, 600, 6);
+fn random_scripts_for_a_network() {
+    random("network", 150, 300, 102);
 }

@@ -438,12 +438,22 @@ impl Node {
         self.queue(via, Class::Relay, Outgoing { head, body: Bytes::new(), token: None }, now);
     }
 
-    fn grant_owed(&mut self, key: CircuitKey, now: Instant) {
+    pub(super) fn grant_owed(&mut self, key: CircuitKey, now: Instant) {
         let quarter = self.config.link.circuit_window_bytes / 4;
+        let mut allowed = usize::MAX;
+        if let Some(CircuitEnd::Relay(end)) = self.circuits.get(&key)
+            && end.owed >= quarter
+        {
+            match self.relay_allowance(key.0, end.owed, now) {
+                Ok(bytes) => allowed = bytes,
+                Err(at) => return self.timers.set_earlier(Timer::Relay(key.0), at),
+            }
+        }
         let granted = match self.circuits.get_mut(&key) {
             Some(CircuitEnd::Endpoint { owed, .. }) if *owed >= quarter => core::mem::take(owed),
             Some(CircuitEnd::Relay(end)) if end.owed >= quarter => {
-                let granted = core::mem::take(&mut end.owed);
+                let granted = end.owed.min(allowed);
+                end.owed = end.owed.saturating_sub(granted);
                 end.window = end.window.saturating_add(granted);
                 granted
             }
@@ -451,6 +461,10 @@ impl Node {
         };
         let bytes = u32::try_from(granted).unwrap_or(u32::MAX);
         self.send(key.0, &Message::CircuitCredit(CircuitCredit { circuit: key.1, bytes }), now);
+        if granted == allowed {
+            // More may be owed than a rate lets through at once.
+            self.grant_owed(key, now);
+        }
     }
 
     pub(super) fn handle_circuit_credit(&mut self, id: LinkId, credit: &CircuitCredit, now: Instant) {

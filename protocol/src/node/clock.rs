@@ -21,6 +21,8 @@ pub(super) enum Timer {
     Drain(LinkId),
     /// A circuit was not opened.
     Circuit(LinkId),
+    /// Credit for relayed bytes that was held back.
+    Relay(LinkId),
     /// A relayed pair may link directly.
     Upgrade(PeerId),
     /// A hop was not acknowledged.
@@ -79,6 +81,7 @@ impl Timer {
             Self::Life(_) => "life",
             Self::Drain(_) => "drain",
             Self::Circuit(_) => "circuit",
+            Self::Relay(_) => "relay",
             Self::Upgrade(_) => "upgrade",
             Self::Hop(..) => "hop",
             Self::Attempt(_) => "attempt",

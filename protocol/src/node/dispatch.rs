@@ -5,6 +5,7 @@ use bytes::Bytes;
 use super::Node;
 use super::clock::Timer;
 use super::metrics::Counter;
+use super::standing::Offence;
 use crate::wire::{DecodeError, Message};
 use crate::{Instant, LinkId};
 
@@ -17,7 +18,13 @@ impl Node {
         let message = match Message::decode(&bytes) {
             Ok(message) => message,
             Err(DecodeError::UnknownKind(_)) => return self.metrics.count(Counter::MessagesUnknownKind),
-            Err(_) => return self.metrics.count(Counter::MessagesUndecodable),
+            Err(_) => {
+                self.metrics.count(Counter::MessagesUndecodable);
+                if let Some(peer) = self.open_peer(id) {
+                    self.offended(peer, Offence::Undecodable, now);
+                }
+                return;
+            }
         };
         #[cfg(feature = "byzantine")]
         let Some(message) = self.deviate(id, message, now) else { return };
@@ -62,6 +69,7 @@ impl Node {
             Timer::Life(id) => self.life_timeout(id, now),
             Timer::Drain(id) => self.drain_timeout(id, now),
             Timer::Circuit(id) => self.circuit_timeout(id, now),
+            Timer::Relay(id) => self.relay_due(id, now),
             Timer::Upgrade(peer) => self.upgrade_due(peer, now),
             Timer::Hop(request, attempt) => self.hop_timeout(request, attempt, now),
             Timer::Attempt(request) => self.attempt_timeout(request, now),

@@ -1,6 +1,7 @@
 //! Routed packets on their way: hop by hop towards a key, acknowledged, and back along the recorded route.
 
 use alloc::boxed::Box;
+use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
 use bytes::Bytes;
@@ -8,6 +9,7 @@ use bytes::Bytes;
 use super::Node;
 use super::clock::Timer;
 use super::metrics::Counter;
+use super::standing::Offence;
 use crate::link::Class;
 use crate::lookup::{KeyedHasher, LookupSet};
 use crate::wire::message::{HopAck, Purpose};
@@ -22,6 +24,67 @@ pub(super) struct PendingHop {
     tried: Vec<PeerId>,
     /// First hops of earlier attempts, which the origin avoids.
     avoid: Vec<PeerId>,
+}
+
+/// Waiting packets that a neighbour may have in any case.
+const SHARE_MIN: usize = 16;
+
+/// The packets that wait for an acknowledgement, by (request, attempt), and how many came from each neighbour.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Hops {
+    waiting: BTreeMap<(RequestId, u8), Box<PendingHop>>,
+    shares: BTreeMap<PeerId, usize>,
+}
+
+impl Hops {
+    fn insert(&mut self, key: (RequestId, u8), hop: Box<PendingHop>) {
+        self.remove(&key);
+        if let Some(neighbour) = hop.packet.route.iter().next_back() {
+            let share = self.shares.entry(neighbour).or_default();
+            *share = share.saturating_add(1);
+        }
+        self.waiting.insert(key, hop);
+    }
+
+    pub(super) fn remove(&mut self, key: &(RequestId, u8)) -> Option<Box<PendingHop>> {
+        let hop = self.waiting.remove(key)?;
+        if let Some(neighbour) = hop.packet.route.iter().next_back()
+            && let Some(share) = self.shares.get_mut(&neighbour)
+        {
+            *share = share.saturating_sub(1);
+            if *share == 0 {
+                self.shares.remove(&neighbour);
+            }
+        }
+        Some(hop)
+    }
+
+    fn get(&self, key: &(RequestId, u8)) -> Option<&PendingHop> {
+        self.waiting.get(key).map(|hop| &**hop)
+    }
+
+    pub(super) fn contains_key(&self, key: &(RequestId, u8)) -> bool {
+        self.waiting.contains_key(key)
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.waiting.len()
+    }
+
+    pub(super) fn clear(&mut self) {
+        *self = Self::default();
+    }
+
+    /// How many wait that came from a neighbour.
+    fn share(&self, neighbour: PeerId) -> usize {
+        self.shares.get(&neighbour).copied().unwrap_or(0)
+    }
+
+    /// Whether the shares add up.
+    pub(super) fn is_sound(&self) -> bool {
+        let passed = self.waiting.values().filter(|hop| !hop.packet.route.is_empty()).count();
+        self.shares.values().sum::<usize>() == passed && !self.shares.values().any(|share| *share == 0)
+    }
 }
 
 /// For how long a pair is remembered at least, unless very many come. Attempts end within seconds.
@@ -196,7 +259,9 @@ impl Node {
     pub(super) fn handle_routed(&mut self, id: LinkId, packet: Routed, now: Instant) {
         let Some(peer) = self.open_peer(id) else { return };
         if packet.route.iter().next_back() != Some(peer) {
-            return self.metrics.count(Counter::RoutedForged);
+            self.metrics.count(Counter::RoutedForged);
+            self.offended(peer, Offence::Forged, now);
+            return;
         }
         let key = (packet.request, packet.attempt);
         let seen = packet.route.contains(self.me) || !self.seen.insert(key, now);
@@ -206,6 +271,9 @@ impl Node {
             return self.metrics.count(Counter::RoutedDuplicate);
         }
         self.table.clear_suspect(peer);
+        if !self.takes(peer, &packet, now) {
+            return;
+        }
         if packet.route.len() >= self.config.routing.hops_max {
             self.metrics.count(Counter::RoutedTooLong);
             return self.terminal(&packet, now);
@@ -215,6 +283,22 @@ impl Node {
         }
         self.metrics.count(Counter::RoutedForwarded);
         self.forward_or_end(packet, Vec::new(), Vec::new(), now);
+    }
+
+    /// Whether this node does anything for a packet: within the rates of its origin where that is the neighbour itself, and
+    /// within the neighbour's share of the packets that wait for an acknowledgement.
+    fn takes(&mut self, neighbour: PeerId, packet: &Routed, now: Instant) -> bool {
+        let own = packet.route.len() == 1;
+        let most = self.config.routing.seen_max;
+        let waiting = self.hops.share(neighbour);
+        // While there is room for all, transit is not divided.
+        let crowded = self.hops.len() >= most / 2;
+        let fair = most.checked_div(self.peers.len()).unwrap_or(most).max(SHARE_MIN);
+        if (own && waiting >= self.config.limits.in_flight) || (crowded && waiting >= fair) {
+            self.metrics.count(Counter::RoutedUnfair);
+            return false;
+        }
+        !own || self.may_ask(neighbour, Some(packet.purpose), now)
     }
 
     /// Whether this node answers before the packet reaches the root: as the target, or as one who knows the room.
@@ -287,6 +371,7 @@ impl Node {
     pub(super) fn hops_unlinked(&mut self, peer: PeerId, now: Instant) {
         let waiting: Vec<(RequestId, u8)> = self
             .hops
+            .waiting
             .iter()
             .filter(|(_, hop)| hop.tried.last() == Some(&peer))
             .map(|(key, _)| *key)

@@ -17,6 +17,7 @@ impl Node {
         self.check_circuits(&mut broken);
         self.check_rooms(&mut broken);
         self.check_bounds(&mut broken);
+        self.check_shares(&mut broken);
         let leaves = [
             ("table", self.table.check_invariants()),
             ("store", self.store.check_invariants()),
@@ -80,6 +81,12 @@ impl Node {
             if !self.links.contains_key(id) {
                 broken.push(format!("{peer:?} is being dialled by {id:?}, which is gone"));
             }
+        }
+    }
+
+    fn check_shares(&self, broken: &mut Vec<String>) {
+        if !self.hops.is_sound() {
+            broken.push(String::from("shares of pending hops do not add up"));
         }
     }
 
@@ -162,6 +169,8 @@ impl Node {
             ("overlay links", services, config.link.overlay_hard),
             ("rooms", self.rooms.len(), config.rooms.joined_max),
             ("pending hops", self.hops.len(), config.routing.seen_max),
+            ("standings", self.standings.len().0, config.limits.peers_max),
+            ("bans", self.standings.len().1, config.limits.bans_max),
             ("requests", self.requests.len(), config.routing.requests_max),
             ("timers", self.timers.len(), self.timer_bound()),
         ];
@@ -192,7 +201,7 @@ impl Node {
     /// Timers are bounded by the objects they belong to.
     fn timer_bound(&self) -> usize {
         let members: usize = self.rooms.values().map(|room| room.members.len()).sum();
-        16 + self.links.len() * 3
+        16 + self.links.len() * 4
             + self.hops.len()
             + self.requests.len() * 2
             + self.rooms.len() * 4

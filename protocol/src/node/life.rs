@@ -222,6 +222,7 @@ impl Node {
         self.expire_claims(now);
         self.expire_members();
         self.sweep_directs(now);
+        self.sweep_standings(now);
         if self.home_search.asked.is_none() && !self.is_service() && self.table.links().len() > 0 {
             self.look_up_homes(now);
         }

@@ -161,6 +161,9 @@ impl Node {
             self.metrics.count(Counter::DialsRefusedByEndpoint);
             return None;
         }
+        if address.peer.is_some_and(|peer| self.refuses(peer, now)) {
+            return None;
+        }
         if !self.book.allows(address) {
             self.metrics.count(Counter::DialsRefusedByClass);
             return None;
@@ -392,6 +395,9 @@ impl Node {
             self.dialing.remove(&peer_id);
         }
         self.attempt_succeeded(peer_id, id);
+        if self.refuses(peer_id, now) {
+            return self.drain_link(id, CloseReason::Violation, now);
+        }
         if trial && self.trial_lost(peer_id, rtt) {
             return self.drain_link(id, CloseReason::Unwanted, now);
         }
@@ -608,6 +614,7 @@ impl Node {
             Timer::Life(id),
             Timer::Drain(id),
             Timer::Circuit(id),
+            Timer::Relay(id),
         ] {
             self.timers.clear(timer);
         }

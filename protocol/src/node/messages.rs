@@ -10,6 +10,7 @@ use super::api::{BroadcastError, Event, Message as Delivery, Recipients};
 use super::circuits::SendToken;
 use super::clock::Timer;
 use super::metrics::Counter;
+use super::standing::Offence;
 use crate::crypto::{SEAL_OVERHEAD, sha256};
 use crate::link::{Class, Outgoing, Sent};
 use crate::rooms::forward::{Duties, Forwarding, Pulls, PushSets, duties, push_hash};
@@ -421,7 +422,10 @@ impl Node {
             Outcome::Duplicate | Outcome::Late | Outcome::Replay => {
                 self.metrics.count(Counter::RoomMessagesDuplicate);
             }
-            Outcome::Equivocation => self.metrics.count(Counter::Equivocations),
+            Outcome::Equivocation => {
+                self.metrics.count(Counter::Equivocations);
+                self.offended(header.author, Offence::Equivocation, now);
+            }
             Outcome::Overflow => self.metrics.count(Counter::QueueOverflows),
         }
         let released = Released { author: header.author, lost: accepted.lost, deliver: accepted.deliver };

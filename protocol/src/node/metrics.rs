@@ -62,6 +62,19 @@ counters! {
     RoutedForged => "routed_forged",
     RoutedDeadEnd => "routed_dead_end",
     RoutedOverload => "routed_overload",
+    /// Packets refused because as many from the same neighbour wait for an acknowledgement.
+    RoutedUnfair => "routed_refused_share",
+    /// What peers asked for beyond their rates.
+    RequestsLimited => "requests_limited",
+    FindsLimited => "finds_limited",
+    PublishesLimited => "publishes_limited",
+    /// Credit for relayed bytes held back, to keep a client to its rate.
+    RelayDelayed => "relay_credit_delayed",
+    /// What no correct implementation does.
+    Offences => "offences",
+    PeersBanned => "peers_banned",
+    /// Links and dials refused because of a ban.
+    BannedRefused => "banned_refused",
     HopTimeouts => "hop_timeouts",
     AcksUnexpected => "acks_unexpected",
     RepliesForwarded => "replies_forwarded",

@@ -15,6 +15,7 @@
 //! | `requests`, `forward`, `serve` | routed requests: attempts, hops, answers |
 //! | `walk` | iterative look-ups, reading a publish back |
 //! | `holder` | claims held for rooms |
+//! | `standing` | what peers may ask for, scores, bans |
 //! | `rooms`, `connect`, `messages` | joined rooms, members and links to them, messages |
 
 use alloc::boxed::Box;
@@ -63,6 +64,7 @@ mod requests;
 mod rooms;
 mod serve;
 mod snapshot;
+mod standing;
 mod views;
 mod walk;
 
@@ -72,7 +74,7 @@ use api::{BroadcastError, Event, Input, JoinError, LinkLimit, Origin, Output, Re
 use circuits::{CircuitEnd, CircuitKey, Tokens};
 use clock::{Randomness, Timer, WallClock};
 use direct::Directs;
-use forward::{PendingHop, Seen};
+use forward::{Hops, Seen};
 use home_claims::HomeClaims;
 use homes::HomeSearch;
 use links::Link;
@@ -80,6 +82,7 @@ use metrics::Metrics;
 use overlay::Hellos;
 use requests::Request;
 use rooms::Room;
+use standing::Standings;
 use walk::Walk;
 
 /// A node of the network: one deterministic state machine without I/O.
@@ -153,8 +156,9 @@ pub struct Node {
     /// The requests of later attempts, by the ids of these.
     attempts: BTreeMap<RequestId, RequestId>,
     walks: BTreeMap<RequestId, Box<Walk>>,
-    hops: BTreeMap<(RequestId, u8), Box<PendingHop>>,
+    hops: Hops,
     seen: Seen,
+    standings: Standings,
 
     store: Store,
     popularity: Popularity,
@@ -235,8 +239,9 @@ impl Node {
             requests: BTreeMap::new(),
             attempts: BTreeMap::new(),
             walks: BTreeMap::new(),
-            hops: BTreeMap::new(),
+            hops: Hops::default(),
             seen: Seen::new(config.routing.seen_max, KeyedHasher::new(seeds), now),
+            standings: Standings::default(),
             store: Store::new(life::store_limits(&config, salt)),
             popularity: Popularity::new(life::popularity_limits(&config)),
             holders: BTreeMap::new(),

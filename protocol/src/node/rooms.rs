@@ -515,7 +515,16 @@ impl Node {
 
     fn depart(&mut self, room: RoomId, reason: RoomLeftReason, now: Instant) {
         let Some(state) = self.rooms.remove(&room) else { return };
-        for link in state.members.values().filter_map(|member| member.link) {
+        // Whom the room was proved to takes this node for a member, whether or not its own proof has come.
+        let links: Vec<LinkId> = state
+            .members
+            .iter()
+            .filter_map(|(peer, member)| {
+                let told = member.told.then(|| self.peers.get(peer).copied()).flatten();
+                member.link.or(told)
+            })
+            .collect();
+        for link in links {
             // In the class of small messages, so that it does not overtake them.
             self.send_bytes(link, Class::Small, Message::RoomLeave(RoomLeave { room }).encode(), now);
         }
@@ -735,6 +744,9 @@ impl Node {
             let void = member.claim.sequence();
             state.members.remove(&peer);
             state.note_left(peer, void);
+        } else if member.link == Some(id) {
+            // It has left since it proved the room here.
+            self.member_gone(refused.room, peer, MemberLeftReason::Left, now);
         }
         self.check_joined(refused.room, now);
     }

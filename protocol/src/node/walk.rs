@@ -305,6 +305,9 @@ impl Node {
         if !self.is_service() {
             return self.metrics.count(Counter::MessagesUndecodable);
         }
+        if !self.may_ask(peer, None, now) {
+            return;
+        }
         let mut newer = None;
         if let Some(bytes) = &query.claim {
             match self.checked_claim(bytes, now) {

@@ -70,6 +70,7 @@ impl Run<'_> {
             maintenance_bytes_per_s: self.meter.maintenance_bytes_per_s(),
             bytes_per_s: self.meter.bytes_per_s(),
             frames_per_s: self.meter.frames_per_s(),
+            limited: self.meter.limited(),
             departures: self.departures,
             invariant_violations: self.sim.violations().count(),
             joins,

@@ -28,6 +28,23 @@ const PURPOSES: [(&str, bool); 12] = [
     ("handshake", true),
 ];
 
+/// Counters of what limits refused or held back, and of what was held against peers.
+const LIMITS: [&str; 7] = [
+    "finds_limited",
+    "offences",
+    "peers_banned",
+    "publishes_limited",
+    "relay_credit_delayed",
+    "requests_limited",
+    "routed_refused_share",
+];
+
+/// What a node's limits refused or held back in its present run.
+fn limited(sim: &Simulation, node: NodeIndex) -> u64 {
+    let counters = sim.node(node).map(|running| running.metrics()).unwrap_or_default();
+    counters.into_iter().filter(|(name, _)| LIMITS.contains(name)).map(|(_, count)| count).sum()
+}
+
 type ByPurpose = [u64; PURPOSES.len()];
 
 /// The counters of walks, of all and of publishers, and of their questions.
@@ -93,6 +110,8 @@ pub(super) struct Meter {
     since: Vec<Option<Box<Since>>>,
     service: Total,
     client: Total,
+    /// What limits refused or held back, by nodes that have ended.
+    limited: u64,
 }
 
 impl Meter {
@@ -125,6 +144,7 @@ impl Meter {
 
     /// A node is about to end.
     pub(super) fn departs(&mut self, sim: &Simulation, node: NodeIndex) {
+        self.limited += limited(sim, node);
         let Some(since) = self.since.get_mut(node.0 as usize).and_then(Option::take) else { return };
         let (sent, (by_purpose, walks)) = (sim.sent(node), counted(sim, node));
         let total = self.total(sim.kind(node));
@@ -150,6 +170,11 @@ impl Meter {
             service: self.service.per_second(of(&self.service)),
             client: self.client.per_second(of(&self.client)),
         }
+    }
+
+    /// What limits refused or held back, and offences held against peers, on nodes that were measured to their end.
+    pub(super) const fn limited(&self) -> u64 {
+        self.limited
     }
 
     pub(super) fn bytes_per_s(&self) -> KindFigures {

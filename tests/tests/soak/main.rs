@@ -9,7 +9,7 @@
 
 use std::time::Duration;
 
-use tokio::task::JoinSet;
+use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 use unamed_tests::{Process, Scratch, Service, Usage, may_open};
 use unamed_tokio::{Address, Network, Room, RoomKey, RoomSender};
@@ -30,6 +30,14 @@ const LINKED: Duration = Duration::from_secs(60);
 struct Client {
     network: Network,
     sender: RoomSender,
+    /// Takes the room's events, and with them a handle of the node.
+    listener: AbortHandle,
+}
+
+impl Drop for Client {
+    fn drop(&mut self) {
+        self.listener.abort();
+    }
 }
 
 /// What was counted at the clients' side.
@@ -59,8 +67,8 @@ async fn client(place: usize, address: Address) -> Client {
     let room: Room =
         join.expect("a join is answered").unwrap_or_else(|error| panic!("client {place}: {error}"));
     let (sender, mut events) = room.split();
-    tokio::spawn(async move { while events.next().await.is_some() {} });
-    Client { network, sender }
+    let listener = tokio::spawn(async move { while events.next().await.is_some() {} }).abort_handle();
+    Client { network, sender, listener }
 }
 
 /// The service node's side of one second.
@@ -85,8 +93,8 @@ async fn second(clients: &mut [Client], tick: usize, address: &Address, talk: &m
     let (leavers, mut ends) = (count.div_ceil(400), JoinSet::new());
     for place in (0..leavers).map(|step| (tick * 17 + step * 97) % count) {
         let (leaver, address) = (clients[place].network.clone(), address.clone());
-        // Half of them say goodbye, the others just go when their place is taken.
-        if (tick + place).is_multiple_of(2) {
+        // Every other one is asked to end, and others are dropped when their place is taken.
+        if tick.is_multiple_of(2) {
             ends.spawn(async move { leaver.shutdown().await });
         }
         fresh.spawn(async move { (place, client(place, address).await) });

@@ -40,7 +40,7 @@ const SHUT_DOWN: Duration = Duration::from_secs(15);
 ///
 /// # Panics
 /// If something does not hold that must.
-pub fn node(input: &[u8]) {
+pub(crate) fn node(input: &[u8]) {
     let mut from = Source::new(input);
     let mut world = World::new(from.byte());
     for _ in 0..STEPS_MAX {
