@@ -192,8 +192,7 @@ impl Node {
         let instance = life::next_instance(saved.boot, unix_ms, random.requests.next_u64());
         let (static_secret, sealing_secret) = (random.key(), random.key());
         let addresses = life::own_addresses(&config, addresses);
-        let salt = random.choices.next_u64();
-        let seeds = (random.choices.next_u64(), random.choices.next_u64());
+        let [salt, one, other] = core::array::from_fn(|_| random.choices.next_u64());
         let mut node = Self {
             me,
             instance,
@@ -240,7 +239,7 @@ impl Node {
             attempts: BTreeMap::new(),
             walks: BTreeMap::new(),
             hops: Hops::default(),
-            seen: Seen::new(config.routing.seen_max, KeyedHasher::new(seeds), now),
+            seen: Seen::new(config.routing.seen_max, KeyedHasher::new((one, other)), now),
             standings: Standings::default(),
             store: Store::new(life::store_limits(&config, salt)),
             popularity: Popularity::new(life::popularity_limits(&config)),

@@ -7,12 +7,12 @@ use unamed_protocol::wire::{Bounded, Message, RoomMessage};
 use unamed_protocol::{BroadcastError, MessageId, PeerId, Recipients, RoomError, RoomKey};
 
 use super::bad_routing::{Row, play};
-use super::intruder::{Intruder, Persona, S, crypto, network, unix_ms};
+use super::intruder::{Intruder, Persona, S, crypto, lenient, network, unix_ms};
 use crate::dsl::{World, key, ms, secs};
 
 /// A service node in rooms 1 and 2, another one in room 1, and an intruder that has proved nothing.
 fn stage() -> (World, Intruder) {
-    let mut world = World::new(2);
+    let mut world = World::with(2, lenient);
     world.service_members(1, [0, 1]);
     world.join(S, 2);
     world.pass(secs(5));

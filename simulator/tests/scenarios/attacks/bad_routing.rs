@@ -6,7 +6,7 @@ use unamed_protocol::wire::message::{HopAck, Purpose, RoomLeave};
 use unamed_protocol::wire::{Message, PeerIds, Reply, Routed, encode_body};
 use unamed_protocol::{PeerId, RequestId, RoomId};
 
-use super::intruder::{Intruder, Persona, S, crypto, network, rogue, unix_ms};
+use super::intruder::{Intruder, Persona, S, crypto, lenient, network, rogue, unix_ms};
 use crate::dsl::{World, ms, secs};
 
 /// A row: what is sent, the counter that shows it, and by how much that grows.
@@ -119,7 +119,7 @@ fn rows(world: &World, intruder: &Intruder) -> Vec<Row> {
 
 #[test]
 fn bad_input_31_to_44_is_dropped_and_counted() {
-    let mut world = World::new(1);
+    let mut world = World::with(1, lenient);
     let me = Persona::client(&world, 1);
     let mut intruder = Intruder::dial(&mut world, S, me);
     let rows = [rows(&world, &intruder), connect_rows(&world, &intruder)].concat();

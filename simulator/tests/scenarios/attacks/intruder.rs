@@ -15,9 +15,9 @@ use unamed_protocol::wire::{
     RttsMs, Sequence, encode_body,
 };
 use unamed_protocol::{
-    CloseReason, Config, Identity, Instance, Instant, NetworkId, PeerId, RequestId, RoomId,
+    CloseReason, Config, Identity, Instance, Instant, NetworkId, PeerId, Rate, RequestId, RoomId,
 };
-use unamed_simulator::{NodeIndex, RawLink, RawState};
+use unamed_simulator::{NodeIndex, RawLink, RawState, SimulationConfig};
 
 use crate::dsl::{World, key, ms};
 
@@ -26,6 +26,15 @@ pub(crate) const S: NodeIndex = NodeIndex(0);
 
 /// Wall-clock time at virtual time zero, see the simulator.
 const UNIX_MS_AT_START: u64 = 1_750_000_000_000;
+
+/// Service nodes that neither ban nor limit anybody, so that a single rule can be looked at, often and after its breach.
+pub(crate) fn lenient(config: &mut SimulationConfig) {
+    let limits = &mut config.service.limits;
+    limits.score_max = u32::MAX;
+    let any = Rate::per_second(1_000_000, 1_000_000);
+    (limits.requests, limits.finds, limits.publishes) = (any, any, any);
+    limits.in_flight = 1_000_000;
+}
 
 pub(crate) fn crypto(world: &World) -> Arc<dyn Crypto> {
     Arc::clone(&world.sim.config().crypto)

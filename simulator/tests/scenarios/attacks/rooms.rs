@@ -6,12 +6,15 @@ use unamed_protocol::wire::{Bounded, Message, PeerIds, RoomMessage, Routed, enco
 use unamed_protocol::{Event, PeerId, RequestId};
 use unamed_simulator::{Crash, NodeIndex};
 
-use super::intruder::{Intruder, Persona, S, unix_ms};
+use super::intruder::{Intruder, Persona, S, lenient, unix_ms};
 use crate::dsl::{World, ms, secs, sentences};
 
 /// Two service nodes in room 1, and an intruder that is a member at the first.
 fn insider() -> (World, [NodeIndex; 2], Intruder) {
-    let mut world = World::new(3);
+    insider_of(World::new(3))
+}
+
+fn insider_of(mut world: World) -> (World, [NodeIndex; 2], Intruder) {
     let members = world.service_members(1, [0, 1]);
     let me = Persona::client(&world, 1);
     let mut insider = Intruder::dial(&mut world, S, me);
@@ -44,7 +47,7 @@ fn told_messages(world: &mut World, node: NodeIndex) -> Vec<String> {
 
 #[test]
 fn a11_forged_origin() {
-    let (mut world, members, mut insider) = insider();
+    let (mut world, members, mut insider) = insider_of(World::with(3, lenient));
     let victim = world.sim.peer_id(members[1]);
     let (forged, connects) = (world.count(S, "routed_forged"), world.count(S, "connects_invalid"));
     // A packet that begins its route with another, as if that had sent it over this link.
@@ -189,7 +192,7 @@ fn a15_replay_after_1_s_31_s_and_a_restart() {
 
 #[test]
 fn a16_sequence_rollback_and_the_largest_number() {
-    let (mut world, _, mut insider) = insider();
+    let (mut world, _, mut insider) = insider_of(World::with(3, lenient));
     let overflows = world.count(S, "queue_overflows");
     for (sequence, text) in [(0, "zero"), (1, "one"), (0, "zero again"), (u64::MAX, "last"), (2, "two")] {
         let message = insider.me.message(&world, 1, sequence, text);
@@ -291,4 +294,6 @@ fn a26_equivocation() {
     }
     assert_eq!(told_messages(&mut world, S), ["to one"], "the first one is kept");
     assert_eq!(world.count(S, "equivocations"), 1);
+    assert_eq!(world.count(S, "peers_banned"), 1, "it has signed the proof itself");
+    assert!(!insider.is_linked(&world));
 }
