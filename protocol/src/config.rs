@@ -220,7 +220,8 @@ pub struct RoutingConfig {
     pub walk_timeout: Duration,
     /// Pause before each retry after a negative answer.
     pub retry_backoff: [Duration; 3],
-    /// Claim lifetime.
+    /// Longest lifetime of a claim. One lives half as long again as the pause after which it will be renewed, so the default
+    /// period of renewal makes it 450 s.
     pub claim_ttl: Duration,
     /// Claim renewal period, ±10 %.
     pub republish: Duration,

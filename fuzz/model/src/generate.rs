@@ -1,21 +1,22 @@
 //! Messages and payloads of any kind, from an input's choices.
 
 use bytes::Bytes;
+use unamed_protocol::crypto::IdealCrypto;
 use unamed_protocol::signal::{
     Candidate, CandidateHost, CandidateKind, Description, Fingerprint, IceServer, IceText, Setup, Signal,
 };
 use unamed_protocol::wire::message::{
-    Announce, CircuitCredit, CircuitOpen, CircuitOpened, CircuitReset, Connect, ConnectAnswer, ConnectReply,
-    ConnectRequest, Extension, FindAnswer, Goodbye, HandshakePayload, Header, Hello, HopAck, IceServers,
-    Nearest, NearestAnswer, Notify, Ping, Publish, PublishAnswer, Pull, Purpose, PushSet, Query, QueryAnswer,
-    Reasons, Replicate, RoomClaims, RoomLeave, RoomProof, RoomRefused, SignalStep, StoreDigest, StreamMark,
-    StreamMarks, StreamNext, Withdraw,
+    Announce, CircuitCredit, CircuitOpen, CircuitOpened, CircuitReset, ClaimCopy, Connect, ConnectAbout,
+    ConnectAnswer, ConnectReply, ConnectRequest, Extension, FindAnswer, Goodbye, HandshakePayload, Header,
+    Hello, HopAck, IceServers, Nearest, NearestAnswer, Notify, Ping, Publish, PublishAnswer, Pull, Purpose,
+    PushSet, Query, QueryAnswer, Reasons, Replicate, RoomClaims, RoomLeave, RoomProof, RoomRefused,
+    SignalStep, SignedConnectReply, StoreDigest, StreamMark, StreamMarks, StreamNext, Withdraw,
 };
 use unamed_protocol::wire::{
-    Bounded, CircuitData, EXCLUDE_MAX, Message, PeerIds, REPLY_ROUTE_MAX, ROUTE_MAX, Reply, RoomMessage,
-    Routed, RttsMs, encode_body,
+    Bounded, CircuitData, Claim, EXCLUDE_MAX, Message, PeerIds, REPLY_ROUTE_MAX, ROUTE_MAX, Reply,
+    RoomMessage, Routed, RttsMs, encode_body,
 };
-use unamed_protocol::{Instance, MessageId, PeerId, RequestId, RoomId};
+use unamed_protocol::{Instance, MessageId, NetworkId, PeerId, RequestId, RoomId};
 
 use crate::source::Source;
 
@@ -67,9 +68,9 @@ pub(crate) trait Words {
         from.number()
     }
 
-    /// The payload of a routed request.
-    fn asked(&mut self, purpose: Purpose, from: &mut Source<'_>) -> Bytes {
-        asked(self, purpose, from)
+    /// The payload of a routed request, which is `packet` otherwise.
+    fn asked(&mut self, packet: &Routed, from: &mut Source<'_>) -> Bytes {
+        asked(self, packet, from)
     }
 
     fn proof(&mut self, from: &mut Source<'_>) -> RoomProof {
@@ -181,7 +182,7 @@ fn overlay<W: Words + ?Sized>(words: &mut W, from: &mut Source<'_>) -> Message {
             Message::HopAck(HopAck { request: words.request(from), attempt: from.byte(), seen: from.flag() })
         }
         6 => Message::Replicate(Replicate {
-            claims: many(from, |from| words.claim(from)),
+            claims: many(from, |from| ClaimCopy { claim: words.claim(from), left_s: from.number() as u16 }),
             tombstones: many(from, |from| words.tombstone(from)),
         }),
         _ => Message::StoreDigest(StoreDigest {
@@ -197,7 +198,7 @@ pub(crate) fn routed<W: Words + ?Sized>(words: &mut W, from: &mut Source<'_>) ->
     let purpose = purpose(from);
     let exclude = distinct(from.list(EXCLUDE_MAX, |from| words.peer(from)));
     let route = distinct(from.list(ROUTE_MAX, |from| words.peer(from)));
-    Routed {
+    let packet = Routed {
         purpose,
         to_root: from.flag(),
         attempt: from.byte(),
@@ -206,8 +207,10 @@ pub(crate) fn routed<W: Words + ?Sized>(words: &mut W, from: &mut Source<'_>) ->
         target: maybe(from, |from| words.peer(from)),
         exclude: PeerIds::new(&exclude).unwrap_or_default(),
         route: PeerIds::new(&route).unwrap_or_default(),
-        payload: words.asked(purpose, from),
-    }
+        payload: Bytes::new(),
+    };
+    let payload = words.asked(&packet, from);
+    Routed { payload, ..packet }
 }
 
 fn reply<W: Words + ?Sized>(words: &mut W, from: &mut Source<'_>) -> Reply {
@@ -347,8 +350,8 @@ pub(crate) fn header<W: Words + ?Sized>(words: &mut W, from: &mut Source<'_>) ->
 }
 
 /// The payload of a request.
-pub(crate) fn asked<W: Words + ?Sized>(words: &mut W, purpose: Purpose, from: &mut Source<'_>) -> Bytes {
-    match purpose {
+pub(crate) fn asked<W: Words + ?Sized>(words: &mut W, packet: &Routed, from: &mut Source<'_>) -> Bytes {
+    match packet.purpose {
         Purpose::Find => Bytes::new(),
         Purpose::Nearest => {
             encode_body(&Nearest { most: from.byte(), known: many(from, |from| from.small()) }).into()
@@ -359,8 +362,10 @@ pub(crate) fn asked<W: Words + ?Sized>(words: &mut W, purpose: Purpose, from: &m
         })
         .into(),
         Purpose::Connect => {
-            let request = encode_body(&connect_request(words, from)).into();
-            encode_body(&Connect { request, signature: from.signature() }).into()
+            let about = ConnectAbout::of(packet).unwrap_or_else(|| connect_about(words, from));
+            let request = connect_request(words, about, from);
+            let connect = Connect::make(&request, &[0; 32], &IdealCrypto, &NetworkId::default());
+            encode_body(&Connect { signature: from.signature(), ..connect }).into()
         }
         Purpose::Notify => {
             encode_body(&Notify { target: words.peer(from), claims: many(from, |from| words.claim(from)) })
@@ -385,38 +390,60 @@ pub(crate) fn answered<W: Words + ?Sized>(words: &mut W, purpose: Purpose, from:
             encode_body(&NearestAnswer { homes, known: many(from, |from| from.small()) }).into()
         }
         Purpose::Connect => {
-            let reply = encode_body(&connect_reply(words, from)).into();
+            let reply = connect_reply(words, from);
+            let answer = ConnectAnswer::make(&reply, &[0; 32], &IdealCrypto, &NetworkId::default());
+            let reply = maybe(from, |from| from.signature())
+                .zip(answer.reply)
+                .map(|(signature, reply)| SignedConnectReply { signature, ..reply });
             let home = maybe(from, |from| words.home_claim(from));
-            encode_body(&ConnectAnswer { reply, signature: from.signature(), home }).into()
+            encode_body(&ConnectAnswer { reply, home }).into()
         }
         Purpose::Notify => blob(from),
     }
 }
 
 /// What the origin of a connect request signs.
-pub(crate) fn connect_request<W: Words + ?Sized>(words: &mut W, from: &mut Source<'_>) -> ConnectRequest {
+pub(crate) fn connect_request<W: Words + ?Sized>(
+    words: &mut W,
+    about: ConnectAbout,
+    from: &mut Source<'_>,
+) -> ConnectRequest {
+    let mut room = words.room(from);
+    let expiry_ms = from.number();
+    let mut claim = words.claim(from);
+    // On the wire the claim, if there is one, says which room is meant.
+    match Claim::decode(&claim) {
+        Ok(claim) => room = claim.room_id(),
+        Err(_) => claim = Bytes::new(),
+    }
     ConnectRequest {
+        about,
+        room,
+        expiry_ms,
+        claim,
+        home_claim: maybe(from, |from| words.home_claim(from)),
+        home_known: maybe(from, |from| from.small()),
+    }
+}
+
+/// The packet of a connect request.
+pub(crate) fn connect_about<W: Words + ?Sized>(words: &mut W, from: &mut Source<'_>) -> ConnectAbout {
+    ConnectAbout {
         id: words.request(from),
         origin: words.peer(from),
         target: words.peer(from),
-        home: words.peer(from),
-        room: words.room(from),
-        expiry_ms: from.number(),
-        claim: words.claim(from),
-        home_claim: maybe(from, |from| words.home_claim(from)),
+        key: words.room(from),
     }
 }
 
 /// What the target of a connect request signs.
 pub(crate) fn connect_reply<W: Words + ?Sized>(words: &mut W, from: &mut Source<'_>) -> ConnectReply {
     ConnectReply {
-        id: words.request(from),
-        origin: words.peer(from),
-        target: words.peer(from),
         request_hash: from.hash(),
         accept: from.flag(),
-        home_claim: maybe(from, |from| words.home_claim(from)),
         dials: from.flag(),
+        home_claim: maybe(from, |from| words.home_claim(from)),
+        home_wanted: from.flag(),
     }
 }
 

@@ -8,9 +8,10 @@ use bytes::Bytes;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use unamed_protocol::crypto::{Crypto, IdealCrypto};
-use unamed_protocol::wire::message::{Connect, ConnectAnswer, Purpose};
+use unamed_protocol::wire::message::{Connect, ConnectAbout, ConnectAnswer, Purpose};
 use unamed_protocol::wire::{
-    Claim, ClaimTerms, HomeClaim, HomeClaimTerms, Message, Sequence, Tombstone, decode_body, encode_body,
+    Claim, ClaimTerms, HomeClaim, HomeClaimTerms, Message, Routed, Sequence, Tombstone, decode_body,
+    encode_body,
 };
 use unamed_protocol::{Address, Host, Identity, NetworkId, PeerId, RoomKey, SavedAddress, Snapshot};
 
@@ -77,13 +78,17 @@ fn made_message(message: &Message) {
 fn made_payload(from: &mut Source<'_>) {
     match from.below(5) {
         0 => reads_back(&generate::header(&mut Anything, from)),
-        1 => reads_back(&generate::connect_request(&mut Anything, from)),
+        1 => {
+            let about = generate::connect_about(&mut Anything, from);
+            reads_back(&generate::connect_request(&mut Anything, about, from));
+        }
         2 => reads_back(&generate::connect_reply(&mut Anything, from)),
         3 => reads_back(&generate::handshake_payload(&mut Anything, from)),
         _ => {
             let purpose = Purpose::try_from(from.below(6) as u8 + 1).expect("a purpose");
+            let packet = Routed { purpose, ..generate::routed(&mut Anything, from) };
             let made = [
-                generate::asked(&mut Anything, purpose, from),
+                generate::asked(&mut Anything, &packet, from),
                 generate::answered(&mut Anything, purpose, from),
             ];
             for bytes in made {
@@ -150,14 +155,15 @@ pub(crate) fn signed(from: &mut Source<'_>) {
 }
 
 fn connects(identity: &Identity, crypto: &dyn Crypto, network: &NetworkId, from: &mut Source<'_>) {
-    let mut request = generate::connect_request(&mut Anything, from);
-    request.origin = identity.peer_id(crypto);
+    let origin = identity.peer_id(crypto);
+    let about = ConnectAbout { origin, ..generate::connect_about(&mut Anything, from) };
+    let request = generate::connect_request(&mut Anything, about, from);
     let connect = Connect::make(&request, identity.secret(), crypto, network);
-    assert_eq!(connect.open(crypto, network), Ok(request), "a connect request opens");
-    let mut reply = generate::connect_reply(&mut Anything, from);
-    reply.target = identity.peer_id(crypto);
+    assert_eq!(connect.open(about, crypto, network), Ok(request), "a connect request opens");
+    let reply = generate::connect_reply(&mut Anything, from);
     let answer = ConnectAnswer::make(&reply, identity.secret(), crypto, network);
-    assert_eq!(answer.open(crypto, network), Ok(Some(reply)), "a connect answer opens");
+    let opened = answer.reply.map(|signed| signed.open(reply.request_hash, origin, crypto, network));
+    assert_eq!(opened, Some(Ok(reply)), "a connect answer opens");
 }
 
 /// An address. Made names may break the rules; only what is accepted as text counts.

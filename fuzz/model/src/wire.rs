@@ -4,10 +4,11 @@ use core::time::Duration;
 
 use bytes::Bytes;
 use unamed_protocol::crypto::{IdealCrypto, Role, sha256};
-use unamed_protocol::wire::message::{Connect, ConnectAnswer, Header};
+use unamed_protocol::wire::message::{Connect, ConnectAbout, ConnectAnswer, Header};
 use unamed_protocol::wire::{Claim, HomeClaim, Message, RoomMessage, Tombstone, decode_body, encode_body};
 use unamed_protocol::{
-    Address, IceServer, Identity, NetworkId, PeerId, RoomKey, Snapshot, passphrase_from_file,
+    Address, IceServer, Identity, NetworkId, PeerId, RequestId, RoomId, RoomKey, Snapshot,
+    passphrase_from_file,
 };
 
 use crate::generate::{self, Anything};
@@ -183,11 +184,13 @@ fn role(from: &mut Source<'_>) -> Role {
 /// What is signed inside payloads.
 fn opened(bytes: &[u8]) {
     let network = NetworkId::default();
+    let peer = PeerId([1; 32]);
     if let Ok(connect) = decode_body::<Connect>(bytes) {
-        let _ = connect.open(&IdealCrypto, &network);
+        let about = ConnectAbout { id: RequestId(1), origin: peer, target: peer, key: RoomId([2; 32]) };
+        let _ = connect.open(about, &IdealCrypto, &network);
     }
-    if let Ok(answer) = decode_body::<ConnectAnswer>(bytes) {
-        let _ = answer.open(&IdealCrypto, &network);
+    if let Ok(ConnectAnswer { reply: Some(reply), .. }) = decode_body(bytes) {
+        let _ = reply.open([3; 32], peer, &IdealCrypto, &network);
     }
 }
 

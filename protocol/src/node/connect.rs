@@ -6,18 +6,21 @@ use bytes::Bytes;
 
 use super::Node;
 use super::clock::Timer;
+use super::home_claims::KnownHome;
 use super::links::DialFor;
 use super::metrics::Counter;
 use super::requests::{Answer, Content, Request, Task};
+use crate::crypto::sha256;
 use crate::routing::key::home_id;
-use crate::wire::message::{Connect, ConnectAnswer, ConnectReply, ConnectRequest, Purpose};
+use crate::wire::message::{Connect, ConnectAbout, ConnectAnswer, ConnectReply, ConnectRequest, Purpose};
 use crate::wire::{Routed, decode_body, encode_body};
 use crate::{Duration, Instant, PeerId, RoomId};
 
 /// How long a connect request may take on its way.
 const CONNECT_TTL: Duration = Duration::from_secs(30);
-/// When a member whose homes said that it is not there is looked for among its room's claims.
-const DENIED_PUBLISH: Duration = Duration::from_secs(20);
+/// When a member whose homes said that it is not there is looked for among its room's claims: by one that can speak to
+/// the others, and by a second one, should the first be about to go.
+const DENIED_PUBLISH: [Duration; 2] = [Duration::from_secs(20), Duration::from_secs(60)];
 /// How long the other end may take to dial, once it said that it would.
 const DIAL_BACK: Duration = Duration::from_secs(3);
 
@@ -65,15 +68,14 @@ impl Node {
             .is_some_and(|member| member.told);
         let claim = if told { Bytes::new() } else { claim };
         let id = self.mint_request();
+        let key = home_id(home);
         let request = ConnectRequest {
-            id,
-            origin: self.me,
-            target: peer,
-            home,
+            about: ConnectAbout { id, origin: self.me, target: peer, key },
             room,
             expiry_ms: self.unix_ms.saturating_add(CONNECT_TTL.as_millis() as u64),
             claim,
             home_claim: self.own_home.as_ref().map(|claim| claim.bytes().clone()),
+            home_known: self.homes_known.get(home).map(KnownHome::mark),
         };
         let signed =
             Connect::make(&request, self.identity.secret(), self.crypto.as_ref(), &self.config.network);
@@ -83,47 +85,45 @@ impl Node {
         let request = Request {
             target: Some(peer),
             attempt: u8::from(again),
-            ..Request::new(task, Purpose::Connect, home_id(home), payload, now)
+            ..Request::new(task, Purpose::Connect, key, payload, now)
         };
         self.start_request(id, request, now);
     }
 
     /// A connect request reached its target, this node.
     pub(super) fn connect_requested(&mut self, packet: &Routed, now: Instant) {
-        let Some((request, hash)) = self.checked_connect(packet, now) else {
+        let Some(request) = self.checked_connect(packet, now) else {
             return self.metrics.count(Counter::ConnectsInvalid);
         };
-        let known = !request.claim.is_empty() || self.knows_member(request.room, request.origin, now);
+        let origin = request.about.origin;
+        let known = !request.claim.is_empty() || self.knows_member(request.room, origin, now);
         let member = known && self.rooms.contains_key(&request.room);
         let mut dials = false;
         if member {
             if !request.claim.is_empty() {
                 self.learn_claims(core::slice::from_ref(&request.claim), now);
             }
-            let origin_home = request
-                .home_claim
-                .as_ref()
-                .and_then(|claim| self.learn_home(claim, Some(request.origin), now));
+            let origin_home =
+                request.home_claim.as_ref().and_then(|claim| self.learn_home(claim, Some(origin), now));
             if !self.is_service()
-                && origin_home == Some(request.origin)
-                && let Some(address) = self.address_of(request.origin)
+                && origin_home == Some(origin)
+                && let Some(address) = self.address_of(origin)
             {
-                dials = self.dial(&address, DialFor::Room, now).is_some()
-                    || self.dialing.contains_key(&request.origin);
+                dials =
+                    self.dial(&address, DialFor::Room, now).is_some() || self.dialing.contains_key(&origin);
             }
-            if self.peers.contains_key(&request.origin) {
+            if self.peers.contains_key(&origin) {
                 dials = true;
-                self.send_proof(request.room, request.origin, true, now);
+                self.send_proof(request.room, origin, true, now);
             }
         }
+        let home = packet.route.iter().next_back().and_then(|home| self.homes_known.get(home));
         let reply = ConnectReply {
-            id: request.id,
-            origin: request.origin,
-            target: self.me,
-            request_hash: hash,
+            request_hash: request.hash(),
             accept: member && self.farewell.is_none(),
-            home_claim: self.own_home.as_ref().map(|claim| claim.bytes().clone()),
             dials,
+            home_claim: self.own_home.as_ref().map(|claim| claim.bytes().clone()),
+            home_wanted: request.home_known.is_none() || home.map(KnownHome::mark) != request.home_known,
         };
         let answer =
             ConnectAnswer::make(&reply, self.identity.secret(), self.crypto.as_ref(), &self.config.network);
@@ -131,24 +131,21 @@ impl Node {
     }
 
     /// A request that names this node and its origin, is signed by it, current, and carries its claim of the room.
-    fn checked_connect(&mut self, packet: &Routed, now: Instant) -> Option<(ConnectRequest, [u8; 32])> {
+    fn checked_connect(&mut self, packet: &Routed, now: Instant) -> Option<ConnectRequest> {
         let connect: Connect = decode_body(&packet.payload).ok()?;
-        let request = connect.open(self.crypto.as_ref(), &self.config.network).ok()?;
+        let about = ConnectAbout::of(packet).filter(|about| about.target == self.me)?;
+        let request = connect.open(about, self.crypto.as_ref(), &self.config.network).ok()?;
         let tolerance = self.config.routing.clock_tolerance.as_millis() as u64;
         let current = request.expiry_ms.saturating_add(tolerance) >= self.unix_ms
             && request.expiry_ms <= self.unix_ms.saturating_add(tolerance + CONNECT_TTL.as_millis() as u64);
-        let named = request.target == self.me
-            && request.id == packet.request
-            && packet.route.get(0) == Some(request.origin);
-        if !named || !current {
+        if !current {
             return None;
         }
         if !request.claim.is_empty() {
             let claim = self.checked_claim(&request.claim, now)?;
-            let matches = claim.peer() == request.origin && claim.room_id() == request.room;
-            return matches.then(|| (request, connect.hash()));
+            return (claim.peer() == about.origin).then_some(request);
         }
-        Some((request, connect.hash()))
+        Some(request)
     }
 
     /// The answer to a connect request of this node.
@@ -205,12 +202,9 @@ impl Node {
 
     fn checked_reply(&self, peer: PeerId, answer: &Answer, content: &ConnectAnswer) -> Option<ConnectReply> {
         let connect: Connect = decode_body(&answer.payload).ok()?;
-        let reply = content.open(self.crypto.as_ref(), &self.config.network).ok()??;
-        let named = reply.id == answer.id
-            && reply.origin == self.me
-            && reply.target == peer
-            && reply.request_hash == connect.hash();
-        named.then_some(reply)
+        let about = ConnectAbout { id: answer.id, origin: self.me, target: peer, key: answer.key };
+        let hash = connect.request(about).ok()?.hash();
+        content.reply.as_ref()?.open(hash, peer, self.crypto.as_ref(), &self.config.network).ok()
     }
 
     /// A member could not be linked this time; it is tried again later, through its next home.
@@ -228,23 +222,36 @@ impl Node {
             // Through each home at once, then through one at a time with a pause that doubles.
             let homes = u32::try_from(member.claim.homes().len()).unwrap_or(1).max(1);
             member.tries = member.tries.saturating_add(1);
-            let next_home = member.tries < homes && !member.is_denied();
+            let denied = member.is_denied();
+            let next_home = member.tries < homes && !denied;
             let round = member.tries.saturating_sub(homes) / homes;
             member.failed = !next_home || member.failed;
             let pause = if next_home {
                 Duration::from_millis(50)
-            } else if member.is_denied() {
+            } else if denied {
                 self.config.rooms.connect_denied
             } else {
                 first.saturating_mul(1 << round.min(10)).min(most.saturating_mul(share))
             };
-            if member.is_denied() {
-                // Where holders have changed, too, nobody may have told of its newer claim: they are asked.
-                self.timers.set_earlier(Timer::Publish(room), now + self.random.jittered(DENIED_PUBLISH));
-            }
             let pause = self.random.jittered(pause);
             self.timers.set(Timer::Connect(room, peer), now + pause);
+            if denied {
+                self.look_for_denied(room, peer, now);
+            }
             self.check_joined(room, now);
+        }
+    }
+
+    /// Where holders have changed, too, nobody may have told of the newer claim of a member that its homes deny: they are
+    /// asked, by the first two of the linked members in a draw. Whoever links it tells the others.
+    fn look_for_denied(&mut self, room: RoomId, peer: PeerId, now: Instant) {
+        let Some(state) = self.rooms.get(&room) else { return };
+        let place = |member: &PeerId| sha256(&[peer.as_bytes(), member.as_bytes()]);
+        let mine = place(&self.me);
+        let linked = state.members.iter().filter(|(_, member)| member.link.is_some());
+        let before = linked.filter(|(member, _)| place(member) < mine).count();
+        if let Some(pause) = DENIED_PUBLISH.get(before) {
+            self.timers.set_earlier(Timer::Publish(room), now + self.random.jittered(*pause));
         }
     }
 }

@@ -9,7 +9,7 @@ use super::metrics::Counter;
 use crate::routing::key::replica_key;
 use crate::wire::message::{Replicate, StoreDigest};
 use crate::wire::{Bounded, Message};
-use crate::{Instant, LinkId, PeerId, RoomId};
+use crate::{Duration, Instant, LinkId, PeerId, RoomId};
 
 impl Node {
     pub(super) fn handle_replicate(&mut self, id: LinkId, replicate: &Replicate, now: Instant) {
@@ -24,12 +24,12 @@ impl Node {
         }
         // Those that are new here and came together have met at their former holder.
         let mut together: BTreeMap<(RoomId, u8), BTreeSet<PeerId>> = BTreeMap::new();
-        for bytes in replicate.claims.iter() {
-            match self.checked_claim(bytes, now) {
+        for copy in replicate.claims.iter() {
+            match self.checked_claim(&copy.claim, now) {
                 Some(claim) => {
                     let (room, replica, peer) = (claim.room_id(), claim.replica(), claim.peer());
                     let first = self.store.claim_of(room, replica, peer).is_none();
-                    self.hold(&claim, Some(from), now);
+                    self.hold_for(&claim, Duration::from_secs(u64::from(copy.left_s)), Some(from), now);
                     if first {
                         together.entry((room, replica)).or_default().insert(peer);
                     }
@@ -130,7 +130,7 @@ impl Node {
         if !self.is_service() || !self.links.get(&id).is_some_and(|link| link.is_service()) {
             return self.metrics.count(Counter::ClaimsInvalid);
         }
-        let copies = self.store.missing(digest.room, digest.replica, &digest.items);
+        let copies = self.store.missing(digest.room, digest.replica, &digest.items, now);
         self.send_copies(peer, copies, now);
         if digest.answer && self.store.lacks(digest.room, digest.replica, &digest.items) {
             self.send_digest((digest.room, digest.replica), peer, false, now);

@@ -112,9 +112,25 @@ pub(super) const fn store_limits(config: &Config, salt: u64) -> StoreLimits {
     }
 }
 
+/// How long a claim lives that is renewed after `pause`: half as long again, for retries. What lives longer stands for
+/// members that are gone, and whoever joins then seeks them.
+pub(super) fn claim_life(config: &Config, pause: Duration) -> Duration {
+    pause.saturating_add(pause / 2).min(config.routing.claim_ttl)
+}
+
 /// A claim that is renewed after four fifths of its life has a fifth for retries.
-pub(super) fn renewal_longest(config: &Config) -> Duration {
-    config.routing.claim_ttl.saturating_mul(4) / 5
+const fn within(life: Duration) -> Duration {
+    Duration::from_millis(life.as_millis() as u64 / 5 * 4)
+}
+
+/// The longest pause after which a claim may be renewed that has just been made.
+pub(super) const fn renew_within(claim: &Claim) -> Duration {
+    within(Duration::from_millis(claim.expiry_ms().saturating_sub(claim.issued_ms())))
+}
+
+/// The longest pause between renewals.
+pub(super) const fn renewal_longest(config: &Config) -> Duration {
+    within(config.routing.claim_ttl)
 }
 
 pub(super) fn popularity_limits(config: &Config) -> PopularityLimits {

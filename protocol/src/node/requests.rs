@@ -370,7 +370,7 @@ impl Node {
     fn is_negative(&self, content: &Content, id: RequestId) -> bool {
         match content {
             Content::Find(answer) => answer.claims.is_empty(),
-            Content::Connect(answer) => answer.reply.is_empty() || !self.requests.contains_key(&id),
+            Content::Connect(answer) => answer.reply.is_none() || !self.requests.contains_key(&id),
             Content::Publish(_) | Content::Nearest(_) | Content::Failed => false,
         }
     }

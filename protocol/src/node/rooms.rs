@@ -45,6 +45,8 @@ pub(super) struct Room {
     publishing: bool,
     /// Publishes since the join that found nobody.
     lonely: usize,
+    /// The pause between renewals that the holder asked for last.
+    slow_down: Duration,
     pub(super) members: BTreeMap<PeerId, Box<Member>>,
     /// Who left, and up to which sequence their claims are void.
     left: BTreeMap<PeerId, Sequence>,
@@ -183,6 +185,7 @@ impl Node {
             published: false,
             publishing: false,
             lonely: 0,
+            slow_down: Duration::ZERO,
             members: BTreeMap::new(),
             left: BTreeMap::new(),
             fresh: BTreeSet::new(),
@@ -257,8 +260,10 @@ impl Node {
         let asked = self.started && !homes.is_empty() && (self.ready || !self.is_service());
         let sequence = self.next_sequence();
         let issued = self.unix_ms;
-        let expiry = issued.saturating_add(self.config.routing.claim_ttl.as_millis() as u64);
         let Some(state) = self.rooms.get_mut(&room) else { return };
+        let renewed_after = self.config.routing.republish.max(state.slow_down);
+        let life = super::life::claim_life(&self.config, renewed_after);
+        let expiry = issued.saturating_add(life.as_millis() as u64);
         if !asked || state.publishing {
             // Published as soon as a home is linked, or when the running publish ends.
             return self.timers.set_earlier(Timer::Publish(room), now + Duration::from_secs(2));
@@ -413,16 +418,20 @@ impl Node {
     }
 
     fn schedule_publish(&mut self, room: RoomId, slow_down: Duration, now: Instant) {
-        // Beyond this the claim would expire: whoever asks for it wants the room not to be found.
+        // Beyond this claims would expire: whoever asks for it wants the room not to be found.
         let slow_down = slow_down.min(super::life::renewal_longest(&self.config));
         let Some(state) = self.rooms.get_mut(&room) else { return };
+        state.slow_down = slow_down;
         let lonely = state.members.values().all(|member| !member.present);
         let pause = match self.config.routing.lonely.get(state.lonely).filter(|_| lonely) {
             Some(pause) => {
                 state.lonely = state.lonely.saturating_add(1);
                 *pause
             }
-            None => self.config.routing.republish.max(slow_down),
+            None => {
+                let latest = state.claim.as_ref().map_or(Duration::MAX, super::life::renew_within);
+                self.config.routing.republish.max(slow_down).min(latest)
+            }
         };
         let pause = self.random.jittered(pause);
         self.timers.set(Timer::Publish(room), now + pause);

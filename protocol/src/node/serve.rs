@@ -9,11 +9,11 @@ use super::metrics::Counter;
 use crate::routing::key::{home_id, replica_key};
 use crate::routing::store::{Asker, Buried, Copies, Item, Put, Tombstone as Buriable};
 use crate::wire::message::{
-    ConnectAnswer, Find, FindAnswer, Nearest, NearestAnswer, Notify, Publish, PublishAnswer, Purpose,
-    Replicate, Withdraw,
+    ClaimCopy, ConnectAnswer, Find, FindAnswer, Nearest, NearestAnswer, Notify, Publish, PublishAnswer,
+    Purpose, Replicate, Withdraw,
 };
 use crate::wire::{Bounded, Claim, Message, PeerIds, Reply, Routed, Tombstone, decode_body, encode_body};
-use crate::{Instant, PeerId, RoomId};
+use crate::{Duration, Instant, PeerId, RoomId};
 
 /// Claims, and tombstones, in one message.
 const COPIES_AT_ONCE: usize = 32;
@@ -163,9 +163,21 @@ impl Node {
         claim.verify(self.crypto.as_ref(), &self.config.network).then_some(claim)
     }
 
-    /// Keeps a checked claim, from another holder or published here. The publisher's newer claim is returned where this
+    /// Keeps a checked claim that was published here, for its lifetime. The publisher's newer claim is returned where this
     /// one is old.
     pub(super) fn hold(&mut self, claim: &Claim, from: Option<PeerId>, now: Instant) -> Option<Bytes> {
+        let life = Duration::from_millis(claim.expiry_ms().saturating_sub(claim.issued_ms()));
+        self.hold_for(claim, life, from, now)
+    }
+
+    /// Keeps a checked claim for `left` at most.
+    pub(super) fn hold_for(
+        &mut self,
+        claim: &Claim,
+        left: Duration,
+        from: Option<PeerId>,
+        now: Instant,
+    ) -> Option<Bytes> {
         if !self.is_service() {
             return None;
         }
@@ -177,6 +189,7 @@ impl Node {
             sequence: (claim.sequence().boot, claim.sequence().counter),
             issued_ms: claim.issued_ms(),
             expiry_ms: claim.expiry_ms(),
+            left,
             homes: claim.homes().to_vec(),
             digest: claim.digest(),
             mark: claim.mark(),
@@ -240,16 +253,16 @@ impl Node {
             return self.connect_requested(packet, now);
         }
         self.metrics.count(Counter::RoutedDeadEnd);
-        self.reply(packet, encode_body(&ConnectAnswer::absent(None)), now);
+        self.reply(packet, encode_body(&ConnectAnswer::absent()), now);
     }
 
-    /// Adds this node's home claim to a connect answer of its client, so that the origin can dial the relay.
+    /// Adds this node's home claim to a connect answer of its client, if the origin lacks it, so that it can dial the relay.
     pub(super) fn add_home_claim(&mut self, reply: &mut Reply, from: PeerId) {
         let is_target = reply.route.iter().next_back() == Some(from);
         let Some(own) = self.own_home.as_ref().filter(|_| is_target) else { return };
         if let Ok(mut answer) = decode_body::<ConnectAnswer>(&reply.payload)
             && answer.home.is_none()
-            && !answer.reply.is_empty()
+            && answer.reply.as_ref().is_some_and(|reply| reply.home_wanted)
         {
             answer.home = Some(own.bytes().clone());
             reply.payload = Bytes::from(encode_body(&answer));
@@ -379,8 +392,8 @@ impl Node {
     /// Sends the claims and tombstones of a room, or of one of its claimants, to a holder.
     pub(super) fn copy_to(&mut self, slot: (RoomId, u8), only: Option<PeerId>, holder: PeerId, now: Instant) {
         let Copies { claims, tombstones } = match only {
-            Some(peer) => self.store.copy_of(slot.0, slot.1, peer),
-            None => self.store.missing(slot.0, slot.1, &[]),
+            Some(peer) => self.store.copy_of(slot.0, slot.1, peer, now),
+            None => self.store.missing(slot.0, slot.1, &[], now),
         };
         if claims.is_empty() && tombstones.is_empty() {
             return;
@@ -393,9 +406,14 @@ impl Node {
     pub(super) fn send_copies(&mut self, holder: PeerId, copies: Copies, now: Instant) {
         let Copies { mut claims, mut tombstones } = copies;
         while !claims.is_empty() || !tombstones.is_empty() {
-            let first =
-                |items: &mut Vec<Bytes>| Bounded::truncated(items.drain(..items.len().min(COPIES_AT_ONCE)));
-            let message = Replicate { claims: first(&mut claims), tombstones: first(&mut tombstones) };
+            let first = claims.drain(..claims.len().min(COPIES_AT_ONCE)).map(|copy| ClaimCopy {
+                claim: copy.bytes,
+                left_s: u16::try_from(copy.left.as_secs()).unwrap_or(u16::MAX),
+            });
+            let message = Replicate {
+                claims: Bounded::truncated(first),
+                tombstones: Bounded::truncated(tombstones.drain(..tombstones.len().min(COPIES_AT_ONCE))),
+            };
             self.send_to(holder, &Message::Replicate(message), now);
         }
     }

@@ -9,8 +9,10 @@
 //! - A peer has a quota of slots. When the store is full, the peer with the most entries gives way, of equals the last in
 //!   the draw.
 //!
-//! Wall-clock time decides once, on arrival, how long an entry is held: to its expiry plus the tolerance, at most
-//! one lifetime. From then on the monotonic clock counts, so a jump of the wall clock empties nothing.
+//! Wall-clock time decides once, on arrival, how long an entry is held: to its expiry plus the tolerance. A claim is held
+//! for no longer than its lifetime either: from when it was published, and where a holder hands it on, for as long as that
+//! one would have held it. So it ends everywhere when it ends, however wrong the clocks are within the tolerance. From
+//! then on the monotonic clock counts, so a jump of the wall clock empties nothing.
 
 use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, BTreeSet};
@@ -68,6 +70,8 @@ pub struct Item {
     pub issued_ms: u64,
     /// When it ends, likewise.
     pub expiry_ms: u64,
+    /// How long it is held at most: its lifetime, or what another holder says is left of it.
+    pub left: Duration,
     /// Through whom the peer is reached.
     pub homes: Vec<PeerId>,
     /// First eight bytes of the SHA-256 of `bytes`.
@@ -143,11 +147,20 @@ pub enum Buried {
     Expired,
 }
 
+/// An opaque claim, to hand to another holder.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClaimCopy {
+    /// The claim as signed.
+    pub bytes: Bytes,
+    /// How long it is still held here: at least a second.
+    pub left: Duration,
+}
+
 /// Opaque claims and tombstones, to hand to another holder.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct Copies {
-    /// Claims, freshest first.
-    pub claims: Vec<Bytes>,
+    /// Claims, freshest first, without those about to end.
+    pub claims: Vec<ClaimCopy>,
     /// Tombstones, in the order of their peers.
     pub tombstones: Vec<Bytes>,
 }
@@ -200,6 +213,12 @@ impl Entry {
             Kind::Tombstone => None,
         }
     }
+
+    /// The copy for another holder, unless it is about to end: rounding must not let holders keep it alive among them.
+    fn copy(&self, now: Instant) -> Option<ClaimCopy> {
+        let left = self.until.since(now);
+        (left >= Duration::from_secs(1)).then(|| ClaimCopy { bytes: self.bytes.clone(), left })
+    }
 }
 
 /// What one peer has in the store.
@@ -248,7 +267,7 @@ impl Store {
 
     /// Takes a claim, if it is newer than what is held of its peer and there is a place for it.
     pub fn put(&mut self, item: Item, now: Instant, unix_ms: u64) -> Put {
-        let Some(until) = self.hold(item.expiry_ms, self.limits.ttl, now, unix_ms) else {
+        let Some(until) = self.hold(item.expiry_ms, self.limits.ttl.min(item.left), now, unix_ms) else {
             return Put::Expired;
         };
         let slot = (item.room, item.replica);
@@ -376,17 +395,19 @@ impl Store {
 
     /// What another holder with these digests lacks; everything for an empty list.
     #[must_use]
-    pub fn missing(&self, room: RoomId, replica: u8, theirs: &[u64]) -> Copies {
-        let mut claims: Vec<(Reverse<u64>, Bytes)> = Vec::new();
+    pub fn missing(&self, room: RoomId, replica: u8, theirs: &[u64], now: Instant) -> Copies {
+        let mut claims: Vec<(Reverse<u64>, ClaimCopy)> = Vec::new();
         let mut tombstones = Vec::new();
         for (_, entry) in self.slot((room, replica)).filter(|(_, entry)| !theirs.contains(&entry.digest)) {
             match &entry.kind {
-                Kind::Claim(claim) => claims.push((Reverse(claim.fresh_ms), entry.bytes.clone())),
+                Kind::Claim(claim) => {
+                    claims.extend(entry.copy(now).map(|copy| (Reverse(claim.fresh_ms), copy)));
+                }
                 Kind::Tombstone => tombstones.push(entry.bytes.clone()),
             }
         }
         claims.sort_by_key(|(fresh, _)| *fresh);
-        Copies { claims: claims.into_iter().map(|(_, bytes)| bytes).collect(), tombstones }
+        Copies { claims: claims.into_iter().map(|(_, copy)| copy).collect(), tombstones }
     }
 
     /// Whether another holder with these digests has something that is not held here.

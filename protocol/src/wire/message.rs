@@ -250,12 +250,20 @@ pub struct Notify {
     pub claims: Bounded<Bytes, 8>,
 }
 
-/// Payload of [`Purpose::Connect`]: a [`ConnectRequest`] and its signature.
+/// Payload of [`Purpose::Connect`]: a [`ConnectRequest`] without what the packet says already, and its signature.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Connect {
-    /// postcard of [`ConnectRequest`].
-    pub request: Bytes,
-    /// The origin's signature (kind `connect`).
+    /// The room, unless the claim names it.
+    pub room: Option<RoomId>,
+    /// Wall-clock expiry, milliseconds since the Unix epoch.
+    pub expiry_ms: u64,
+    /// The origin's own claim for that room; empty if it told the target before, with the homes it has now.
+    pub claim: Bytes,
+    /// The origin's home claim, if it can be dialled.
+    pub home_claim: Option<Bytes>,
+    /// [Mark](crate::wire::HomeClaim::mark) of the home claim that the origin has of the home.
+    pub home_known: Option<u32>,
+    /// The origin's signature of the [`ConnectRequest`] (kind `connect`).
     #[serde(with = "fixed")]
     pub signature: Signature,
 }
@@ -263,54 +271,72 @@ pub struct Connect {
 /// What the origin of a connect request signs.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ConnectRequest {
+    /// Which packet it is in.
+    pub about: ConnectAbout,
+    /// The room both are in.
+    pub room: RoomId,
+    /// As in [`Connect`].
+    pub expiry_ms: u64,
+    /// As in [`Connect`].
+    pub claim: Bytes,
+    /// As in [`Connect`].
+    pub home_claim: Option<Bytes>,
+    /// As in [`Connect`].
+    pub home_known: Option<u32>,
+}
+
+/// What the packet of a connect request says of it, which its origin signs, too.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ConnectAbout {
     /// The routed request's id.
     pub id: RequestId,
-    /// Who asks.
+    /// Who asks: the first on the route.
     pub origin: PeerId,
     /// Who is asked.
     pub target: PeerId,
-    /// The home through which it is asked.
-    pub home: PeerId,
-    /// The room both are in.
-    pub room: RoomId,
-    /// Wall-clock expiry, milliseconds since the Unix epoch.
-    pub expiry_ms: u64,
-    /// The origin's own claim for that room; empty if it told the target before, with the homes it has now.
-    pub claim: Bytes,
-    /// The origin's home claim, if it can be dialled.
-    pub home_claim: Option<Bytes>,
+    /// The packet's key: the location of the home through which it is asked.
+    pub key: RoomId,
 }
 
-/// Answer to [`Purpose::Connect`]: a [`ConnectReply`] and its signature.
+/// Answer to [`Purpose::Connect`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ConnectAnswer {
-    /// postcard of [`ConnectReply`]; empty if the target is not here.
-    pub reply: Bytes,
-    /// The target's signature (kind `connect-reply`).
+    /// What the target says; `None` if the home says that the target is not there.
+    pub reply: Option<SignedConnectReply>,
+    /// The home claim of the target's home, added by the home if the reply asks for it.
+    pub home: Option<Bytes>,
+}
+
+/// A [`ConnectReply`] without what its request says already, and its signature.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SignedConnectReply {
+    /// Whether the target agrees to a link.
+    pub accept: bool,
+    /// Whether the target dials the origin.
+    pub dials: bool,
+    /// The target's home claim, if it can be dialled.
+    pub home_claim: Option<Bytes>,
+    /// Whether the origin lacks the home claim that the target's home has now, as far as the target knows.
+    pub home_wanted: bool,
+    /// The target's signature of the [`ConnectReply`] (kind `connect-reply`).
     #[serde(with = "fixed")]
     pub signature: Signature,
-    /// The home claim of the target's home, added by the home.
-    pub home: Option<Bytes>,
 }
 
 /// What the target of a connect request signs.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ConnectReply {
-    /// The routed request's id.
-    pub id: RequestId,
-    /// Who asked.
-    pub origin: PeerId,
-    /// Who answers.
-    pub target: PeerId,
-    /// SHA-256 of the request.
+    /// SHA-256 of the [`ConnectRequest`], and hence who asked whom.
     #[serde(with = "fixed")]
     pub request_hash: [u8; 32],
-    /// Whether the target agrees to a link.
+    /// As in [`SignedConnectReply`].
     pub accept: bool,
-    /// The target's home claim, if it can be dialled.
-    pub home_claim: Option<Bytes>,
-    /// Whether the target dials the origin.
+    /// As in [`SignedConnectReply`].
     pub dials: bool,
+    /// As in [`SignedConnectReply`].
+    pub home_claim: Option<Bytes>,
+    /// As in [`SignedConnectReply`].
+    pub home_wanted: bool,
 }
 
 /// A question of an iterative look-up, to a service node: what it holds for a room's key, and whom it knows near to it.
@@ -358,10 +384,19 @@ pub struct IceServers {
 /// Claims for a holder to keep, and tombstones.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Replicate {
-    /// Opaque claims.
-    pub claims: Bounded<Bytes, 32>,
+    /// Claims.
+    pub claims: Bounded<ClaimCopy, 32>,
     /// Opaque tombstones.
     pub tombstones: Bounded<Bytes, 32>,
+}
+
+/// A claim that a holder hands to another one.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ClaimCopy {
+    /// The claim, opaque.
+    pub claim: Bytes,
+    /// How long the sender still holds it, seconds.
+    pub left_s: u16,
 }
 
 /// Digest of what the sender holds for one key.

@@ -6,7 +6,9 @@ use std::sync::OnceLock;
 use bytes::Bytes;
 use unamed_protocol::crypto::{Crypto as _, IdealCrypto};
 use unamed_protocol::routing::key::home_id;
-use unamed_protocol::wire::message::{Connect, Purpose, RoomProof, StreamMark, StreamNext};
+use unamed_protocol::wire::message::{
+    Connect, ConnectAbout, ConnectRequest, Purpose, RoomProof, StreamMark, StreamNext,
+};
 use unamed_protocol::wire::{
     Bounded, Claim, ClaimTerms, HomeClaim, HomeClaimTerms, RoomMessage, Routed, Sequence, Tombstone,
     encode_body,
@@ -323,14 +325,14 @@ impl Words for Cast {
         }
     }
 
-    fn asked(&mut self, purpose: Purpose, from: &mut Source<'_>) -> Bytes {
-        if purpose != Purpose::Connect || from.flag() {
-            return generate::asked(self, purpose, from);
-        }
+    fn asked(&mut self, packet: &Routed, from: &mut Source<'_>) -> Bytes {
+        let about = ConnectAbout::of(packet).filter(|_| packet.purpose == Purpose::Connect);
+        let origin = about.and_then(|about| self.number_of(about.origin));
+        let (Some(about), Some(origin), true) = (about, origin, from.flag()) else {
+            return generate::asked(self, packet, from);
+        };
         // A request that its origin has signed.
-        let mut request = generate::connect_request(self, from);
-        let origin = self.person(from);
-        request.origin = self.persons[origin].peer;
+        let mut request = generate::connect_request(self, about, from);
         request.expiry_ms = off(self.unix_ms.saturating_add(20_000), from);
         let secret = self.persons[origin].identity.secret();
         encode_body(&Connect::make(&request, secret, &IdealCrypto, &NetworkId::default())).into()
@@ -365,15 +367,14 @@ pub(super) fn connect_packet(cast: &mut Cast, origin: usize, room: usize, id: Re
     let home_claim = cast.persons[origin].service.then(|| cast.home(origin, 1));
     let me = cast.me;
     let person = &cast.persons[origin];
-    let request = unamed_protocol::wire::message::ConnectRequest {
-        id,
-        origin: person.peer,
-        target: me,
-        home: cast.persons[0].peer,
+    let key = home_id(me);
+    let request = ConnectRequest {
+        about: ConnectAbout { id, origin: person.peer, target: me, key },
         room: cast.rooms[room].1,
         expiry_ms: cast.unix_ms.saturating_add(20_000),
         claim,
         home_claim,
+        home_known: None,
     };
     let connect = Connect::make(&request, person.identity.secret(), &IdealCrypto, &NetworkId::default());
     Routed {
@@ -381,7 +382,7 @@ pub(super) fn connect_packet(cast: &mut Cast, origin: usize, room: usize, id: Re
         to_root: false,
         attempt: 0,
         request: id,
-        key: home_id(me),
+        key,
         target: Some(me),
         exclude: Default::default(),
         route: unamed_protocol::wire::PeerIds::new(&[person.peer]).unwrap_or_default(),

@@ -4,7 +4,7 @@ use unamed_protocol::LinkId;
 use unamed_protocol::NetworkId;
 use unamed_protocol::crypto::{IdealCrypto, Role};
 use unamed_protocol::wire::message::{
-    CircuitOpened, Connect, ConnectAnswer, ConnectReply, ConnectRequest, FindAnswer, HopAck, NearestAnswer,
+    CircuitOpened, Connect, ConnectAbout, ConnectAnswer, ConnectReply, FindAnswer, HopAck, NearestAnswer,
     PublishAnswer, Purpose, RoomProof,
 };
 use unamed_protocol::wire::{Bounded, Message, PeerIds, Reply, Routed, RttsMs, decode_body, encode_body};
@@ -135,18 +135,16 @@ impl World {
     /// The answer of a connect request's target, signed.
     pub(super) fn connect_answer(&mut self, packet: &Routed, accept: bool) -> Option<Vec<u8>> {
         let connect: Connect = decode_body(&packet.payload).ok()?;
-        let request: ConnectRequest = decode_body(&connect.request).ok()?;
-        let target = self.cast.number_of(request.target)?;
+        let request = connect.request(ConnectAbout::of(packet)?).ok()?;
+        let target = self.cast.number_of(request.about.target)?;
         let home_claim = self.cast.persons[target].service.then(|| self.cast.home(target, 3));
         let person = &self.cast.persons[target];
         let reply = ConnectReply {
-            id: request.id,
-            origin: request.origin,
-            target: request.target,
-            request_hash: connect.hash(),
+            request_hash: request.hash(),
             accept,
-            home_claim,
             dials: false,
+            home_claim,
+            home_wanted: true,
         };
         let secret = person.identity.secret();
         let answer = ConnectAnswer::make(&reply, secret, &IdealCrypto, &NetworkId::default());

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use super::{Copies, Store};
-use crate::{PeerId, RoomId};
+use crate::{Instant, PeerId, RoomId};
 
 impl Store {
     /// The claim of one peer for a room.
@@ -21,11 +21,11 @@ impl Store {
 
     /// The claim or tombstone of one peer, to hand to another holder.
     #[must_use]
-    pub fn copy_of(&self, room: RoomId, replica: u8, peer: PeerId) -> Copies {
+    pub fn copy_of(&self, room: RoomId, replica: u8, peer: PeerId, now: Instant) -> Copies {
         let mut copies = Copies::default();
         if let Some(entry) = self.slots.get(&(room, replica)).and_then(|slot| slot.get(&peer)) {
             match entry.claim() {
-                Some(_) => copies.claims.push(entry.bytes.clone()),
+                Some(_) => copies.claims.extend(entry.copy(now)),
                 None => copies.tombstones.push(entry.bytes.clone()),
             }
         }

@@ -37,6 +37,7 @@ fn item(n: u32, counter: u64, unix_ms: u64) -> Item {
         sequence: (1, counter),
         issued_ms: unix_ms,
         expiry_ms: unix_ms + millis(TTL),
+        left: TTL,
         homes: vec![peer(1_000_000)],
         digest: u64::from(n) << 32 | counter,
         mark: u64::from(n),
@@ -96,9 +97,12 @@ fn a_tombstone_refuses_what_it_withdrew() {
     assert_eq!(store.answer(ROOM, 0, anyone(), 8, NOW), Vec::<Bytes>::new());
     let stone = tombstone(1, 5, UNIX).bytes;
     assert_eq!(store.put(item(1, 5, UNIX), NOW, UNIX), Put::Tombstoned(stone.clone()));
-    assert_eq!(store.missing(ROOM, 0, &[]), Copies { claims: vec![], tombstones: vec![stone] });
+    assert_eq!(store.missing(ROOM, 0, &[], NOW), Copies { claims: vec![], tombstones: vec![stone] });
     assert_eq!(store.put(item(1, 6, UNIX), NOW, UNIX), Put::New);
-    assert_eq!(store.missing(ROOM, 0, &[]), Copies { claims: vec![bytes(1, 6)], tombstones: vec![] });
+    assert_eq!(
+        store.missing(ROOM, 0, &[], NOW),
+        Copies { claims: vec![ClaimCopy { bytes: bytes(1, 6), left: TTL }], tombstones: vec![] }
+    );
     // One that comes before its claim is kept as well.
     assert_eq!(store.bury(tombstone(2, 3, UNIX), NOW, UNIX), Buried::New);
     assert!(matches!(store.put(item(2, 3, UNIX), NOW, UNIX), Put::Tombstoned(_)));
@@ -277,6 +281,37 @@ fn answers_leave_out_and_mix() {
 }
 
 #[test]
+fn a_claim_ends_at_all_holders_when_its_life_is_over() {
+    let holders = [5, 6, 7].map(|salt| Store::new(StoreLimits { salt, ..limits() }));
+    let [mut first, mut second, mut third] = holders;
+    first.put(item(1, 1, UNIX), NOW, UNIX);
+    let hand_on = |from: &Store, to: &mut Store, now: Instant| {
+        let copies = from.copy_of(ROOM, 0, peer(1), now).claims;
+        for ClaimCopy { left, .. } in copies {
+            assert!(
+                to.put(Item { left, ..item(1, 1, UNIX) }, now, UNIX + millis(now.since(NOW))).is_change()
+            );
+        }
+    };
+    // Handed on late in its life, it lives no longer there; nor where its expiry is judged by a clock that is slow.
+    let late = NOW + TTL.saturating_sub(Duration::from_millis(10_700));
+    hand_on(&first, &mut second, late);
+    second.put(item(2, 1, UNIX), late, UNIX);
+    hand_on(&second, &mut third, late + Duration::from_secs(5));
+    let last = NOW + TTL;
+    for store in [&mut first, &mut second, &mut third] {
+        store.expire(last);
+        assert_eq!(store.claim_of(ROOM, 0, peer(1)), None);
+    }
+    assert_eq!(second.claims(ROOM, 0), 1);
+    // Nobody hands on what is about to end.
+    let mut fourth = Store::new(limits());
+    fourth.put(item(1, 1, UNIX), NOW, UNIX);
+    assert_eq!(fourth.copy_of(ROOM, 0, peer(1), last - Duration::from_millis(999)), Copies::default());
+    assert_eq!(fourth.missing(ROOM, 0, &[], last - Duration::from_millis(999)), Copies::default());
+}
+
+#[test]
 fn two_holders_become_equal_by_digests() {
     let (mut a, mut b) = (Store::new(limits()), Store::new(StoreLimits { salt: 6, ..limits() }));
     for n in 0..6 {
@@ -288,9 +323,9 @@ fn two_holders_become_equal_by_digests() {
     let by_bytes: BTreeMap<Bytes, Item> =
         (0..9).flat_map(|n| (1..3).map(move |c| (bytes(n, c), item(n, c, UNIX)))).collect();
     let exchange = |from: &Store, to: &mut Store| {
-        let copies = from.missing(ROOM, 0, &to.digest(ROOM, 0));
-        for bytes in copies.claims {
-            to.put(by_bytes[&bytes].clone(), NOW, UNIX);
+        let copies = from.missing(ROOM, 0, &to.digest(ROOM, 0), NOW);
+        for copy in copies.claims {
+            to.put(Item { left: copy.left, ..by_bytes[&copy.bytes].clone() }, NOW, UNIX);
         }
         for _ in copies.tombstones {
             to.bury(tombstone(3, 2, UNIX), NOW, UNIX);
@@ -300,7 +335,7 @@ fn two_holders_become_equal_by_digests() {
     exchange(&b, &mut a);
     assert_eq!(a.digest(ROOM, 0), b.digest(ROOM, 0));
     assert!(!a.lacks(ROOM, 0, &b.digest(ROOM, 0)));
-    assert_eq!(a.missing(ROOM, 0, &b.digest(ROOM, 0)), Copies::default());
+    assert_eq!(a.missing(ROOM, 0, &b.digest(ROOM, 0), NOW), Copies::default());
     assert_eq!((a.claims(ROOM, 0), a.len()), (8, 9));
     assert_eq!(a.drop_room(ROOM, 0), 9);
     assert!(a.is_empty() && a.rooms().next().is_none());

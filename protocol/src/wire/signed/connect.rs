@@ -2,14 +2,15 @@
 
 use core::fmt;
 
-use bytes::Bytes;
-
-use super::{sign_body, signature_kind, verify_body};
-use crate::NetworkId;
+use super::{Claim, sign_body, signature_kind, verify_body};
 use crate::crypto::{Crypto, sha256};
-use crate::wire::codec::{decode_body, encode_body};
+use crate::wire::codec::encode_body;
 use crate::wire::error::DecodeError;
-use crate::wire::message::{Connect, ConnectAnswer, ConnectReply, ConnectRequest};
+use crate::wire::message::{
+    Connect, ConnectAbout, ConnectAnswer, ConnectReply, ConnectRequest, SignedConnectReply,
+};
+use crate::wire::view::Routed;
+use crate::{NetworkId, PeerId};
 
 /// Why a signed request or answer was refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -37,6 +38,23 @@ impl fmt::Display for OpenError {
 
 impl core::error::Error for OpenError {}
 
+impl ConnectAbout {
+    /// What a connect packet says of its request; `None` if it names no origin or no target.
+    #[must_use]
+    pub fn of(packet: &Routed) -> Option<Self> {
+        let (origin, target) = (packet.route.get(0)?, packet.target?);
+        Some(Self { id: packet.request, origin, target, key: packet.key })
+    }
+}
+
+impl ConnectRequest {
+    /// SHA-256 of the request, which the answer repeats.
+    #[must_use]
+    pub fn hash(&self) -> [u8; 32] {
+        sha256(&[&encode_body(self)])
+    }
+}
+
 impl Connect {
     /// Signs a request with its origin's secret key.
     #[must_use]
@@ -46,29 +64,54 @@ impl Connect {
         crypto: &dyn Crypto,
         network: &NetworkId,
     ) -> Self {
-        let request = encode_body(request);
-        let signature = sign_body(signature_kind::CONNECT, &[&request], secret, crypto, network);
-        Self { request: request.into(), signature }
+        let signed = encode_body(request);
+        Self {
+            room: request.claim.is_empty().then_some(request.room),
+            expiry_ms: request.expiry_ms,
+            claim: request.claim.clone(),
+            home_claim: request.home_claim.clone(),
+            home_known: request.home_known,
+            signature: sign_body(signature_kind::CONNECT, &[&signed], secret, crypto, network),
+        }
     }
 
-    /// The request, if its origin has signed it. Expiry and claim are left to the caller.
+    /// The request, without a look at its signature.
     ///
     /// # Errors
-    /// If it does not decode or the signature does not hold.
-    pub fn open(&self, crypto: &dyn Crypto, network: &NetworkId) -> Result<ConnectRequest, OpenError> {
-        let request: ConnectRequest = decode_body(&self.request)?;
-        let signer = request.origin.as_bytes();
-        if verify_body(signature_kind::CONNECT, &[&self.request], signer, &self.signature, crypto, network) {
+    /// If the claim does not decode, or not just one of claim and room is there.
+    pub fn request(&self, about: ConnectAbout) -> Result<ConnectRequest, DecodeError> {
+        let room = match (self.room, self.claim.is_empty()) {
+            (Some(room), true) => room,
+            (None, false) => Claim::decode(&self.claim)?.room_id(),
+            (Some(_), false) | (None, true) => return Err(DecodeError::Invalid),
+        };
+        Ok(ConnectRequest {
+            about,
+            room,
+            expiry_ms: self.expiry_ms,
+            claim: self.claim.clone(),
+            home_claim: self.home_claim.clone(),
+            home_known: self.home_known,
+        })
+    }
+
+    /// The request, if its origin has signed it for such a packet. Expiry and claim are left to the caller.
+    ///
+    /// # Errors
+    /// If it is malformed or the signature does not hold.
+    pub fn open(
+        &self,
+        about: ConnectAbout,
+        crypto: &dyn Crypto,
+        network: &NetworkId,
+    ) -> Result<ConnectRequest, OpenError> {
+        let request = self.request(about)?;
+        let (signed, signer) = (encode_body(&request), about.origin.as_bytes());
+        if verify_body(signature_kind::CONNECT, &[&signed], signer, &self.signature, crypto, network) {
             Ok(request)
         } else {
             Err(OpenError::BadSignature)
         }
-    }
-
-    /// SHA-256 of the request, which the answer repeats.
-    #[must_use]
-    pub fn hash(&self) -> [u8; 32] {
-        sha256(&[&self.request])
     }
 }
 
@@ -76,36 +119,47 @@ impl ConnectAnswer {
     /// Signs an answer with the target's secret key.
     #[must_use]
     pub fn make(reply: &ConnectReply, secret: &[u8; 32], crypto: &dyn Crypto, network: &NetworkId) -> Self {
-        let reply = encode_body(reply);
-        let signature = sign_body(signature_kind::CONNECT_REPLY, &[&reply], secret, crypto, network);
-        Self { reply: reply.into(), signature, home: None }
+        let signed = encode_body(reply);
+        let reply = SignedConnectReply {
+            accept: reply.accept,
+            dials: reply.dials,
+            home_claim: reply.home_claim.clone(),
+            home_wanted: reply.home_wanted,
+            signature: sign_body(signature_kind::CONNECT_REPLY, &[&signed], secret, crypto, network),
+        };
+        Self { reply: Some(reply), home: None }
     }
 
     /// The answer of a home to which the target is not linked. It is not signed, as only the target's word counts.
     #[must_use]
-    pub const fn absent(home: Option<Bytes>) -> Self {
-        Self { reply: Bytes::new(), signature: [0; 64], home }
+    pub const fn absent() -> Self {
+        Self { reply: None, home: None }
     }
+}
 
-    /// The answer, if its target has signed it; `None` if the home says that the target is not there.
+impl SignedConnectReply {
+    /// The answer, if the target of that request has signed it.
     ///
     /// # Errors
-    /// If it does not decode or the signature does not hold.
-    pub fn open(&self, crypto: &dyn Crypto, network: &NetworkId) -> Result<Option<ConnectReply>, OpenError> {
-        if self.reply.is_empty() {
-            return Ok(None);
-        }
-        let reply: ConnectReply = decode_body(&self.reply)?;
-        let signer = reply.target.as_bytes();
-        if verify_body(
-            signature_kind::CONNECT_REPLY,
-            &[&self.reply],
-            signer,
-            &self.signature,
-            crypto,
-            network,
-        ) {
-            Ok(Some(reply))
+    /// If the signature does not hold.
+    pub fn open(
+        &self,
+        request_hash: [u8; 32],
+        target: PeerId,
+        crypto: &dyn Crypto,
+        network: &NetworkId,
+    ) -> Result<ConnectReply, OpenError> {
+        let reply = ConnectReply {
+            request_hash,
+            accept: self.accept,
+            dials: self.dials,
+            home_claim: self.home_claim.clone(),
+            home_wanted: self.home_wanted,
+        };
+        let (signed, signer) = (encode_body(&reply), target.as_bytes());
+        let kind = signature_kind::CONNECT_REPLY;
+        if verify_body(kind, &[&signed], signer, &self.signature, crypto, network) {
+            Ok(reply)
         } else {
             Err(OpenError::BadSignature)
         }

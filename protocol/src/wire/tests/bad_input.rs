@@ -222,7 +222,7 @@ fn the_largest_honest_messages_fit() {
             neighbours: list(vec![home; 16]),
         }),
         Message::Replicate(Replicate {
-            claims: list(vec![claim; 32]),
+            claims: list(vec![ClaimCopy { claim, left_s: u16::MAX }; 32]),
             tombstones: list(vec![tombstone; 32]),
         }),
         Message::Reply(Reply {

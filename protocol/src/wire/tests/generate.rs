@@ -200,8 +200,10 @@ pub(super) fn message() -> impl Strategy<Value = Message> {
             Message::HopAck(HopAck { request: RequestId(request), attempt, seen })
         }),
         reply().prop_map(Message::Reply),
-        (blobs(), blobs())
-            .prop_map(|(claims, tombstones)| Message::Replicate(Replicate { claims, tombstones })),
+        (many((blob(), any::<u16>()), 0..=4), blobs()).prop_map(|(claims, tombstones)| {
+            let copies = claims.into_iter().map(|(claim, left_s)| ClaimCopy { claim, left_s });
+            Message::Replicate(Replicate { claims: Bounded::truncated(copies), tombstones })
+        }),
         (some_room(), any::<u8>(), many(number(), 0..=64), any::<bool>()).prop_map(
             |(room, replica, items, answer)| {
                 Message::StoreDigest(StoreDigest { room, replica, items: list(items), answer })

@@ -397,43 +397,75 @@ fn the_largest_claims_fit() {
 fn connect_requests_and_answers_open_for_their_signers_alone() {
     let (crypto, network) = (RealCrypto, network());
     let me = PeerId(crypto.public_key(identity().secret()));
+    let about = ConnectAbout { id: RequestId(1), origin: me, target: peer(2), key: room(3) };
     let request = ConnectRequest {
-        id: RequestId(1),
-        origin: me,
-        target: peer(2),
-        home: peer(3),
+        about,
         room: room(4),
         expiry_ms: ISSUED_MS,
         claim: Bytes::new(),
         home_claim: None,
+        home_known: Some(5),
     };
     let connect = Connect::make(&request, identity().secret(), &crypto, &network);
-    assert_eq!(connect.open(&crypto, &network), Ok(request.clone()));
-    assert_eq!(connect.hash(), sha256(&[&connect.request]));
+    let open = |connect: &Connect, about| connect.open(about, &crypto, &network);
+    assert_eq!(open(&connect, about), Ok(request.clone()));
+    let claim = claim(&terms(), &crypto);
+    let with_claim =
+        ConnectRequest { room: claim.room_id(), claim: claim.bytes().clone(), ..request.clone() };
+    let longer = Connect::make(&with_claim, identity().secret(), &crypto, &network);
+    assert_eq!((longer.room, open(&longer, about)), (None, Ok(with_claim)), "the claim names the room");
+    // It is signed by its origin, for this packet and with all its fields.
     let forged = Connect::make(&request, &[9; 32], &crypto, &network);
-    assert_eq!(forged.open(&crypto, &network), Err(OpenError::BadSignature));
-    let malformed = Connect { request: bytes(&[1]), ..connect.clone() };
-    let truncated = DecodeError::Truncated { offset: 1 };
-    assert_eq!(malformed.open(&crypto, &network), Err(OpenError::Malformed(truncated)));
+    let others = [
+        (forged, about),
+        (connect.clone(), ConnectAbout { id: RequestId(2), ..about }),
+        (connect.clone(), ConnectAbout { origin: peer(2), ..about }),
+        (connect.clone(), ConnectAbout { target: peer(3), ..about }),
+        (connect.clone(), ConnectAbout { key: room(4), ..about }),
+        (Connect { room: Some(room(5)), ..connect.clone() }, about),
+        (Connect { expiry_ms: 0, ..connect.clone() }, about),
+        (Connect { home_claim: Some(Bytes::new()), ..connect.clone() }, about),
+        (Connect { home_known: None, ..connect.clone() }, about),
+    ];
+    for (connect, about) in others {
+        assert_eq!(open(&connect, about), Err(OpenError::BadSignature), "{connect:?} {about:?}");
+    }
+    let (room_too, neither) = (
+        Connect { room: Some(claim.room_id()), ..longer.clone() },
+        Connect { room: None, ..connect.clone() },
+    );
+    for malformed in [room_too, neither] {
+        assert_eq!(open(&malformed, about), Err(OpenError::Malformed(DecodeError::Invalid)));
+    }
+    let no_claim = Connect { claim: bytes(&[1]), ..longer };
+    assert!(matches!(open(&no_claim, about), Err(OpenError::Malformed(_))));
 
     let reply = ConnectReply {
-        id: RequestId(1),
-        origin: peer(2),
-        target: me,
-        request_hash: connect.hash(),
+        request_hash: request.hash(),
         accept: true,
-        home_claim: None,
         dials: true,
+        home_claim: None,
+        home_wanted: false,
     };
-    let answer = ConnectAnswer::make(&reply, identity().secret(), &crypto, &network);
-    let by_home = ConnectAnswer { home: Some(bytes(&[1])), ..answer.clone() };
-    assert_eq!(by_home.open(&crypto, &network), Ok(Some(reply.clone())));
-    let forged = ConnectAnswer::make(&reply, &[9; 32], &crypto, &network);
-    assert_eq!(forged.open(&crypto, &network), Err(OpenError::BadSignature));
+    let signed = ConnectAnswer::make(&reply, identity().secret(), &crypto, &network).reply.unwrap();
+    let open = |signed: &SignedConnectReply, hash, target| signed.open(hash, target, &crypto, &network);
+    assert_eq!(open(&signed, request.hash(), me), Ok(reply.clone()));
+    let forged = ConnectAnswer::make(&reply, &[9; 32], &crypto, &network).reply.unwrap();
     // The signature of a request is none of an answer.
-    let crossed = ConnectAnswer { signature: connect.signature, ..answer };
-    assert_eq!(crossed.open(&crypto, &network), Err(OpenError::BadSignature));
-    assert_eq!(ConnectAnswer::absent(None).open(&crypto, &network), Ok(None));
+    let crossed = SignedConnectReply { signature: connect.signature, ..signed.clone() };
+    let others = [
+        (forged, request.hash(), me),
+        (crossed, request.hash(), me),
+        (signed.clone(), [0; 32], me),
+        (signed.clone(), request.hash(), peer(2)),
+        (SignedConnectReply { accept: false, ..signed.clone() }, request.hash(), me),
+        (SignedConnectReply { dials: false, ..signed.clone() }, request.hash(), me),
+        (SignedConnectReply { home_claim: Some(Bytes::new()), ..signed.clone() }, request.hash(), me),
+        (SignedConnectReply { home_wanted: true, ..signed }, request.hash(), me),
+    ];
+    for (signed, hash, target) in others {
+        assert_eq!(open(&signed, hash, target), Err(OpenError::BadSignature), "{signed:?}");
+    }
 }
 
 #[test]

@@ -61,9 +61,10 @@ fn overlay() -> Vec<(u8, Vector)> {
         message("hop-ack", "request 1000, attempt 2, seen", {
             Message::HopAck(HopAck { request: RequestId(1000), attempt: 2, seen: true })
         }),
-        message("replicate", "claims [01 02], tombstones [03] and [04]", {
+        message("replicate", "claim [01 02] for 300 s, tombstones [03] and [04]", {
             let tombstones = list(vec![bytes(&[3]), bytes(&[4])]);
-            Message::Replicate(Replicate { claims: list(vec![bytes(&[1, 2])]), tombstones })
+            let claims = list(vec![ClaimCopy { claim: bytes(&[1, 2]), left_s: 300 }]);
+            Message::Replicate(Replicate { claims, tombstones })
         }),
         message("store-digest", "room 21, replica 1, items 128 and 5, answer", {
             let items = list(vec![128, 5]);
@@ -268,38 +269,60 @@ fn rooms() -> Vec<(u8, Vector)> {
 
 fn connects() -> Vec<Vector> {
     vec![
-        payload("connect", "request [01 02], signature 71*64", {
-            Connect { request: bytes(&[1, 2]), signature: [0x71; 64] }
-        }),
         payload(
-            "connect-request",
-            "id 1000, origin peer 01, target peer 09, home peer 08, room 51, expiry 1700000000000 ms, claim [aa], no \
-             home claim",
-            ConnectRequest {
-                id: RequestId(1000),
-                origin: peer(1),
-                target: peer(9),
-                home: peer(8),
-                room: room(0x51),
+            "connect",
+            "no room, expiry 1700000000000 ms, claim [aa], home claim [bb], home known 9, signature 71*64",
+            Connect {
+                room: None,
                 expiry_ms: 1_700_000_000_000,
                 claim: bytes(&[0xaa]),
-                home_claim: None,
+                home_claim: Some(bytes(&[0xbb])),
+                home_known: Some(9),
+                signature: [0x71; 64],
             },
         ),
-        payload("connect-answer", "reply [01], signature 72*64, home [cc]", {
-            ConnectAnswer { reply: bytes(&[1]), signature: [0x72; 64], home: Some(bytes(&[0xcc])) }
-        }),
+        payload(
+            "connect-request",
+            "id 1000, origin peer 01, target peer 09, key 52, room 51, expiry 1700000000000 ms, no claim, no home \
+             claim, home known 9",
+            ConnectRequest {
+                about: ConnectAbout {
+                    id: RequestId(1000),
+                    origin: peer(1),
+                    target: peer(9),
+                    key: room(0x52),
+                },
+                room: room(0x51),
+                expiry_ms: 1_700_000_000_000,
+                claim: Bytes::new(),
+                home_claim: None,
+                home_known: Some(9),
+            },
+        ),
+        payload(
+            "connect-answer",
+            "reply: accept, does not dial, home claim [bb], home wanted, signature 72*64; home [cc]",
+            ConnectAnswer {
+                reply: Some(SignedConnectReply {
+                    accept: true,
+                    dials: false,
+                    home_claim: Some(bytes(&[0xbb])),
+                    home_wanted: true,
+                    signature: [0x72; 64],
+                }),
+                home: Some(bytes(&[0xcc])),
+            },
+        ),
+        payload("connect-answer-absent", "no reply, no home", ConnectAnswer::absent()),
         payload(
             "connect-reply",
-            "id 1000, origin peer 01, target peer 09, request hash 73*32, accept, home claim [bb], does not dial",
+            "request hash 73*32, accept, does not dial, home claim [bb], home wanted",
             ConnectReply {
-                id: RequestId(1000),
-                origin: peer(1),
-                target: peer(9),
                 request_hash: [0x73; 32],
                 accept: true,
-                home_claim: Some(bytes(&[0xbb])),
                 dials: false,
+                home_claim: Some(bytes(&[0xbb])),
+                home_wanted: true,
             },
         ),
     ]

@@ -5,7 +5,8 @@
 
 use unamed_protocol::routing::key::home_id;
 use unamed_protocol::wire::message::{
-    Announce, CircuitOpen, Hello, Notify, Ping, Pull, Purpose, Query, RoomClaims, StoreDigest, Withdraw,
+    Announce, CircuitOpen, ClaimCopy, Hello, Notify, Ping, Pull, Purpose, Query, Replicate, RoomClaims,
+    StoreDigest, Withdraw,
 };
 use unamed_protocol::wire::{Bounded, CircuitData, Message, PeerIds, Reply, RttsMs, Tombstone, encode_body};
 use unamed_protocol::{Duration, MessageId, RequestId, RoomId};
@@ -128,7 +129,7 @@ fn routed_cases() -> Vec<Case> {
             false,
             300,
             Box::new(|world, intruder, number| {
-                let (_, connect) = intruder.me.connect(world, |request| request.id = RequestId(number));
+                let (_, connect) = intruder.me.connect(world, |request| request.about.id = RequestId(number));
                 let target = world.sim.peer_id(NodeIndex(5));
                 let mut packet =
                     intruder.packet(Purpose::Connect, number, home_id(target), encode_body(&connect));
@@ -242,8 +243,8 @@ fn link_cases() -> Vec<Case> {
             400,
             Box::new(|world, _, number| {
                 let claim = Persona::client(world, 100 + number as u32).claim(world, 40 + number as u8);
-                Message::Replicate(unamed_protocol::wire::message::Replicate {
-                    claims: Bounded::truncated([claim.bytes().clone()]),
+                Message::Replicate(Replicate {
+                    claims: Bounded::truncated([ClaimCopy { claim: claim.bytes().clone(), left_s: 400 }]),
                     tombstones: Bounded::default(),
                 })
             }),

@@ -38,7 +38,7 @@ fn connect_rows(world: &World, intruder: &Intruder) -> Vec<Row> {
     vec![
         (
             "b32 origin differs from signer",
-            vec![packet(1, &|request| request.origin = PeerId([7; 32]))],
+            vec![packet(1, &|request| request.about.origin = PeerId([7; 32]))],
             "connects_invalid",
             1,
         ),

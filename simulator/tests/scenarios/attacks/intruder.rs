@@ -7,8 +7,10 @@ use std::time::Duration;
 use bytes::Bytes;
 use unamed_protocol::crypto::{Crypto, Role};
 use unamed_protocol::link::{Class, Outgoing, Secrecy, Session, SessionConfig, SessionEvent};
+use unamed_protocol::routing::key::home_id;
 use unamed_protocol::wire::message::{
-    Connect, ConnectRequest, FindAnswer, Goodbye, Header, Hello, HopAck, Nearest, Publish, Purpose, RoomProof,
+    Connect, ConnectAbout, ConnectRequest, FindAnswer, Goodbye, Header, Hello, HopAck, Nearest, Publish,
+    Purpose, RoomProof,
 };
 use unamed_protocol::wire::{
     Bounded, Claim, ClaimTerms, HomeClaim, HomeClaimTerms, Message, PeerIds, Reply, RoomMessage, Routed,
@@ -116,7 +118,7 @@ impl Persona {
 
     /// What this persona says of itself when a service node links.
     pub(crate) fn hello(&self, world: &World, neighbours: Vec<Bytes>) -> Message {
-        let location = unamed_protocol::routing::key::home_id(self.peer);
+        let location = home_id(self.peer);
         let home = self.service.then(|| self.home_claim(world, "ip4/203.0.114.1", 4001));
         Message::Hello(Hello {
             location,
@@ -164,19 +166,18 @@ impl Persona {
         world: &World,
         change: impl FnOnce(&mut ConnectRequest),
     ) -> (RequestId, Connect) {
+        let target = world.sim.peer_id(S);
         let mut request = ConnectRequest {
-            id: RequestId(0xC0),
-            origin: self.peer,
-            target: world.sim.peer_id(S),
-            home: world.sim.peer_id(S),
+            about: ConnectAbout { id: RequestId(0xC0), origin: self.peer, target, key: home_id(target) },
             room: world.room(1),
             expiry_ms: unix_ms(world) + 20_000,
             claim: self.claim(world, 1).bytes().clone(),
             home_claim: None,
+            home_known: None,
         };
         change(&mut request);
         let connect = Connect::make(&request, self.identity.secret(), crypto(world).as_ref(), &network());
-        (request.id, connect)
+        (request.about.id, connect)
     }
 }
 

@@ -58,9 +58,9 @@ fn a11_forged_origin() {
     // A connect request in another's name, signed by this one.
     let other = Persona::client(&world, 9);
     let cases: [&dyn Fn(&mut unamed_protocol::wire::message::ConnectRequest); 4] = [
-        &|request| request.origin = victim,
-        &|request| request.id = RequestId(0xC1),
-        &|request| request.target = PeerId([8; 32]),
+        &|request| request.about.origin = victim,
+        &|request| request.about.id = RequestId(0xC1),
+        &|request| request.about.target = PeerId([8; 32]),
         &|request| request.claim = other.claim(&world, 1).bytes().clone(),
     ];
     let requests: Vec<_> =

@@ -3,7 +3,8 @@
 use bytes::Bytes;
 use unamed_protocol::routing::key::home_id;
 use unamed_protocol::wire::message::{
-    CircuitCredit, CircuitOpen, CircuitOpened, FindAnswer, Publish, PublishAnswer, Purpose, Replicate,
+    CircuitCredit, CircuitOpen, CircuitOpened, ClaimCopy, FindAnswer, Publish, PublishAnswer, Purpose,
+    Replicate,
 };
 use unamed_protocol::wire::{Bounded, CircuitData, Message, PeerIds, Routed, encode_body};
 use unamed_protocol::{CloseReason, Event, PeerId, RoomId};
@@ -423,7 +424,10 @@ fn copies_are_taken_from_service_nodes_alone() {
     let mut client = Intruder::dial(&mut world, S, me);
     let claim = client.me.claim(&world, 1).bytes().clone();
     let invalid = world.count(S, "claims_invalid");
-    let copies = Replicate { claims: Bounded::truncated([claim]), tombstones: Bounded::default() };
+    let copies = Replicate {
+        claims: Bounded::truncated([ClaimCopy { claim, left_s: 400 }]),
+        tombstones: Bounded::default(),
+    };
     client.say(&mut world, &Message::Replicate(copies));
     assert_eq!(world.count(S, "claims_invalid"), invalid + 1);
     assert_eq!(world.node(S).routing_table().held, []);
