@@ -15,6 +15,7 @@
 
 use core::ops::Range;
 use core::time::Duration;
+use std::io::{self, Write};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -59,6 +60,8 @@ pub fn draw(seed: u64) -> Scenario {
     (start.service, start.clients) = ((secs(0), secs(10)), (secs(5), secs(20)));
     (start.joins, start.measured_from) = ((secs(15), secs(35)), secs(SAFETY.0));
     (start.judged_from, start.quiet, start.entries) = (secs(JUDGED_FROM), secs(30), 3);
+    // Whoever has lost all others, of whom nobody may be left, comes in by the one address that its people wrote down.
+    start.anchors = 1;
     draw_network(&mut scenario, &mut rng);
     draw_workload(&mut scenario, &mut rng);
     draw_churn(&mut scenario, &mut rng);
@@ -216,16 +219,31 @@ pub struct Progress {
 }
 
 /// One run: its report, or the text of a panic.
-fn one(seed: u64) -> (Scenario, Result<Report, String>) {
+fn one(seed: u64, trace: Option<Box<dyn Write + Send>>) -> (Scenario, Result<Report, String>) {
     let scenario = draw(seed);
-    let options = || RunOptions { check: Check::Every, ..RunOptions::default() };
-    let run = catch_unwind(AssertUnwindSafe(|| scenario.run(options(), |_| {}).report));
-    let run = run.map_err(|panic| {
+    let options = RunOptions { check: Check::Every, trace, ..RunOptions::default() };
+    let run = catch_unwind(AssertUnwindSafe(|| {
+        let mut outcome = scenario.run(options, |_| {});
+        outcome.simulation.finish_trace().map(|()| outcome.report)
+    }));
+    let run = run.unwrap_or_else(|panic| {
         let text = panic.downcast_ref::<String>().cloned();
         let text = text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()));
-        format!("panicked: {}", text.unwrap_or_default())
+        Err(io::Error::other(format!("panicked: {}", text.unwrap_or_default())))
     });
-    (scenario, run)
+    (scenario, run.map_err(|error| error.to_string()))
+}
+
+/// Runs one seed, and writes everything that happens to `sink`, one JSON object a line.
+#[must_use]
+pub fn trace(seed: u64, sink: Box<dyn Write + Send>) -> Summary {
+    let mut summary = Summary { from: seed, until: seed.saturating_add(1), ..Summary::default() };
+    let began = WallClock::now();
+    let (scenario, run) = one(seed, Some(sink));
+    summary.take(seed, &scenario, run);
+    summary.median_wall_s = began.elapsed().as_secs_f64();
+    summary.longest_wall_s = (summary.median_wall_s, seed);
+    summary
 }
 
 /// Runs all seeds of a range on so many threads. `watch` hears of each run that ends.
@@ -243,7 +261,7 @@ pub fn carry_out(seeds: Range<u64>, threads: usize, watch: &(dyn Fn(Progress) + 
                         break;
                     }
                     let began = WallClock::now();
-                    let (scenario, run) = one(seed);
+                    let (scenario, run) = one(seed, None);
                     let wall_s = began.elapsed().as_secs_f64();
                     let mut shared = shared.lock().unwrap_or_else(PoisonError::into_inner);
                     let (summary, walls) = &mut *shared;

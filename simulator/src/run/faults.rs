@@ -57,7 +57,7 @@ impl Run<'_> {
             }
             FaultKind::Clog => InForce::Clog(self.sim.clog(fault.share)),
             FaultKind::MassFailure => {
-                let (down, _) = self.drawn(0..self.services, fault.share);
+                let (down, _) = self.drawn(self.scenario.start.anchors..self.services, fault.share);
                 self.bring_down(&down);
                 InForce::Nothing
             }

@@ -213,6 +213,7 @@ impl Scenario {
             client: self.node_config(Config::client(NetworkId::default())),
             check,
             keep_saved: self.churn.mode == ChurnMode::Return
+                || self.start.anchors > 0
                 || self.faults.iter().any(|fault| fault.kind == FaultKind::ServiceOutage),
         }
     }

@@ -48,7 +48,7 @@ impl Run<'_> {
         } else {
             self.services
         };
-        let mut bootstraps: Vec<NodeIndex> = Vec::new();
+        let mut bootstraps = self.anchors(person);
         for _ in 0..if known > 0 { start.entries } else { 0 } {
             let entry = self.people[rng.index(known as usize)].node;
             if !bootstraps.contains(&entry) {
@@ -57,6 +57,17 @@ impl Run<'_> {
         }
         self.sim.start(node, &bootstraps);
         self.began(person);
+    }
+
+    /// Whether a person's address is known to everybody for good.
+    pub(super) const fn is_anchor(&self, person: u32) -> bool {
+        person < self.scenario.start.anchors
+    }
+
+    /// The nodes whose addresses everybody knows, but for the person's own.
+    fn anchors(&self, person: u32) -> Vec<NodeIndex> {
+        let others = (0..self.scenario.start.anchors).filter(|anchor| *anchor != person);
+        others.filter_map(|anchor| Some(self.people.get(anchor as usize)?.node)).collect()
     }
 
     /// A session of a person has begun.
@@ -133,7 +144,8 @@ impl Run<'_> {
         };
         let old = someone.node;
         self.end_session(person, how);
-        match self.scenario.churn.mode {
+        let mode = if self.is_anchor(person) { ChurnMode::Return } else { self.scenario.churn.mode };
+        match mode {
             ChurnMode::Replace => {
                 self.sim.discard(old);
                 self.newcomer(person);
@@ -171,7 +183,12 @@ impl Run<'_> {
         let node = if self.is_service(person) { self.sim.add_service() } else { self.sim.add_client() };
         self.oracle.add_node(&self.sim, node);
         self.people[person as usize].node = node;
-        let bootstraps = self.some_services(self.scenario.start.entries.max(3) as usize);
+        let mut bootstraps = self.anchors(person);
+        for entry in self.some_services(self.scenario.start.entries.max(3) as usize) {
+            if !bootstraps.contains(&entry) {
+                bootstraps.push(entry);
+            }
+        }
         self.sim.start(node, &bootstraps);
         self.began(person);
     }

@@ -131,8 +131,11 @@ pub struct Start {
     pub bootstraps: u32,
     /// Whether clients start from those, too, not from random service nodes.
     pub clients_use_bootstraps: bool,
-    /// How many addresses a node knows when it starts for the first time.
+    /// How many addresses a node knows when it starts for the first time, beside those of anchors.
     pub entries: u32,
+    /// How many of the first service nodes have addresses that everybody knows for good. They depart like others, and
+    /// return under their addresses even where others are replaced; a mass failure spares them.
+    pub anchors: u32,
 }
 
 /// What lies between nodes.
@@ -380,6 +383,7 @@ impl Default for Start {
             bootstraps: 3,
             clients_use_bootstraps: false,
             entries: 1,
+            anchors: 0,
         }
     }
 }
@@ -549,9 +553,11 @@ impl Scenario {
     }
 
     fn check_times(&self) -> Result<(), ScenarioError> {
-        let Start { service, clients, joins, measured_from, quiet, bootstraps, entries, .. } = self.start;
+        let Start { service, clients, joins, measured_from, quiet, bootstraps, entries, anchors, .. } =
+            self.start;
         within("start.bootstraps", bootstraps, 1..=100)?;
         within("start.entries", entries, 1..=100)?;
+        within("start.anchors", anchors, 0..=self.nodes.service.min(100))?;
         for (key, (_, until)) in
             [("start.service", service), ("start.clients", clients), ("start.joins", joins)]
         {

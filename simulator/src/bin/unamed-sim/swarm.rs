@@ -1,8 +1,9 @@
 //! `unamed-sim swarm`.
 
-use std::io::IsTerminal as _;
+use std::fs::File;
+use std::io::{BufWriter, IsTerminal as _};
 use std::ops::Range;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -11,6 +12,8 @@ use unamed_simulator::swarm::{self, Summary};
 
 /// Something did not hold.
 const FAILED: u8 = 1;
+/// The flags do not go together.
+const BAD_USAGE: u8 = 2;
 /// The file cannot be written.
 const BAD_FILE: u8 = 3;
 
@@ -25,6 +28,9 @@ pub(crate) struct Swarm {
     /// Runs at a time [default: one a core].
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     threads: Option<u16>,
+    /// Where everything goes that happens in the run of a single seed, one JSON object a line.
+    #[arg(long, value_name = "FILE")]
+    trace: Option<PathBuf>,
 }
 
 fn seeds(text: &str) -> Result<Range<u64>, String> {
@@ -37,6 +43,9 @@ fn seeds(text: &str) -> Result<Range<u64>, String> {
 
 impl Swarm {
     pub(crate) fn execute(&self) -> ExitCode {
+        if let Some(path) = &self.trace {
+            return self.execute_traced(path);
+        }
         let cores = || std::thread::available_parallelism().map_or(1, usize::from);
         let threads = self.threads.map_or_else(cores, usize::from);
         let bar = progress_bar(self.seeds.end - self.seeds.start);
@@ -49,9 +58,35 @@ impl Swarm {
         if let Some(bar) = &bar {
             bar.finish_and_clear();
         }
-        print(&summary);
+        self.conclude(&summary)
+    }
+
+    /// Runs the one seed.
+    fn execute_traced(&self, path: &Path) -> ExitCode {
+        if self.seeds.end - self.seeds.start != 1 {
+            eprintln!(
+                "unamed-sim: --trace: takes a single seed, such as --seeds {0}..{1}",
+                self.seeds.start,
+                self.seeds.start + 1
+            );
+            return ExitCode::from(BAD_USAGE);
+        }
+        match File::create(path) {
+            Ok(file) => {
+                let sink = BufWriter::with_capacity(1 << 20, file);
+                self.conclude(&swarm::trace(self.seeds.start, Box::new(sink)))
+            }
+            Err(error) => {
+                eprintln!("unamed-sim: --trace {}: {error}", path.display());
+                ExitCode::from(BAD_FILE)
+            }
+        }
+    }
+
+    fn conclude(&self, summary: &Summary) -> ExitCode {
+        print(summary);
         if let Some(path) = &self.json {
-            let text = serde_json::to_string_pretty(&summary).map_err(|error| error.to_string());
+            let text = serde_json::to_string_pretty(summary).map_err(|error| error.to_string());
             let written = text.and_then(|text| std::fs::write(path, text).map_err(|error| error.to_string()));
             if let Err(error) = written {
                 eprintln!("unamed-sim: {}: {error}", path.display());
