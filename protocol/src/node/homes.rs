@@ -92,6 +92,9 @@ impl Node {
     pub(super) fn homes_due(&mut self, now: Instant) {
         if self.table.links().len() > 0 {
             self.look_up_homes(now);
+        } else {
+            // It is made with the next service link.
+            self.home_search.asked = None;
         }
     }
 

@@ -214,6 +214,24 @@ fn a_client_whose_homes_all_fell_silent_finds_through_others_at_once() {
     assert!(report.elapsed < secs(4), "long before the links are given up: {:?}", report.elapsed);
 }
 
+#[test]
+fn a_client_that_was_cut_off_for_longer_than_between_two_lookups_of_homes_looks_them_up_again() {
+    let mut world = World::new(6);
+    let client = world.client(0);
+    world.pass(secs(90));
+    for service in 0..6 {
+        world.sim.crash(NodeIndex(service), Crash::Process);
+    }
+    world.pass(secs(400));
+    assert_eq!(world.node(client).links(), [], "no service node runs");
+    // One is there before the others, so that they cannot be dialled yet.
+    world.sim.restart(NodeIndex(0), true);
+    world.pass(secs(60));
+    (1..6).for_each(|service| world.sim.restart(NodeIndex(service), true));
+    world.pass(secs(90));
+    assert_eq!(world.node(client).routing_table().homes.len(), 3);
+}
+
 /// Service nodes and clients whose recursive requests all come to nothing: no answer is quick enough.
 fn deaf(services: usize) -> World {
     World::with(services, |config| config.client.routing.attempt_timeout = ms(1))
