@@ -31,7 +31,7 @@ pub(crate) fn cargo(root: &Path, args: &[&str]) -> Command {
 
 /// Makes a command run in the tree, without stdin and without what the `cargo run` around this program says of this
 /// crate: it would make build scripts of other crates run anew.
-pub(crate) fn in_tree(command: &mut Command, root: &Path) {
+pub(crate) fn in_tree<'a>(command: &'a mut Command, root: &Path) -> &'a mut Command {
     command.current_dir(root).stdin(Stdio::null());
     for (name, _) in std::env::vars_os() {
         if name
@@ -41,6 +41,7 @@ pub(crate) fn in_tree(command: &mut Command, root: &Path) {
             command.env_remove(name);
         }
     }
+    command
 }
 
 /// What a failure calls a command: the program's name and its first argument.
