@@ -258,8 +258,11 @@ pub struct RoutingConfig {
     pub prefix_bucket_max: usize,
     /// Open requests of this node.
     pub requests_max: usize,
-    /// (request, attempt) pairs remembered to recognise duplicates.
+    /// (request, attempt) pairs remembered to recognise duplicates, and packets that wait for an acknowledgement. Packets
+    /// beyond go on and are not sent again.
     pub seen_max: usize,
+    /// Bytes of the payloads of packets that wait for an acknowledgement. Packets beyond go on and are not sent again.
+    pub waiting_bytes_max: usize,
 }
 
 /// Bounds of rooms.
@@ -420,6 +423,7 @@ impl Default for RoutingConfig {
             prefix_bucket_max: 2,
             requests_max: 4096,
             seen_max: 16_384,
+            waiting_bytes_max: 16 * 1024 * 1024,
         }
     }
 }

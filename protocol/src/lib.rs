@@ -187,6 +187,7 @@ pub use config::{
 pub use id::{Instance, LinkId, MessageId, PeerId, RequestId, RoomId, SaveId, hex};
 pub use identity::{Identity, KeyFileError, PeerIdError};
 pub use network::{NetworkId, NetworkIdError};
+pub use node::Held;
 pub use node::Node;
 pub use node::SnapshotError;
 pub use node::api::*;

@@ -1,4 +1,4 @@
-//! Developer commands: `cargo xtask test | demo | web | bench | fuzz | coverage | kill | soak | advisories`.
+//! Developer commands: `cargo xtask test | demo | web | bench | fuzz | coverage | kill | soak | bounds | advisories`.
 
 use std::process::ExitCode;
 
@@ -80,6 +80,12 @@ enum Command {
         #[arg(long, default_value_t = 2000)]
         connections: u64,
     },
+    /// Show each collection of a node very many hostile keys; what it holds must not grow.
+    Bounds {
+        /// How many; a twentieth of them as identities.
+        #[arg(long, default_value_t = 1_000_000)]
+        keys: u64,
+    },
     /// Check the dependencies against the database of security advisories, which is fetched.
     Advisories,
 }
@@ -95,6 +101,7 @@ fn main() -> ExitCode {
         Command::Coverage => coverage::coverage(&root),
         Command::Kill { times, seed } => processes::kill(&root, times, seed),
         Command::Soak { minutes, connections } => processes::soak(&root, minutes, connections),
+        Command::Bounds { keys } => processes::bounds(&root, keys),
         Command::Advisories => steps::advisories(&root),
     };
     if good { ExitCode::SUCCESS } else { ExitCode::FAILURE }

@@ -34,6 +34,8 @@ const SHARE_MIN: usize = 16;
 pub(super) struct Hops {
     waiting: BTreeMap<(RequestId, u8), Box<PendingHop>>,
     shares: BTreeMap<PeerId, usize>,
+    /// Sum of their payloads.
+    bytes: usize,
 }
 
 impl Hops {
@@ -43,11 +45,13 @@ impl Hops {
             let share = self.shares.entry(neighbour).or_default();
             *share = share.saturating_add(1);
         }
+        self.bytes = self.bytes.saturating_add(hop.packet.payload.len());
         self.waiting.insert(key, hop);
     }
 
     pub(super) fn remove(&mut self, key: &(RequestId, u8)) -> Option<Box<PendingHop>> {
         let hop = self.waiting.remove(key)?;
+        self.bytes = self.bytes.saturating_sub(hop.packet.payload.len());
         if let Some(neighbour) = hop.packet.route.iter().next_back()
             && let Some(share) = self.shares.get_mut(&neighbour)
         {
@@ -71,6 +75,11 @@ impl Hops {
         self.waiting.len()
     }
 
+    /// Bytes of their payloads.
+    pub(super) const fn bytes(&self) -> usize {
+        self.bytes
+    }
+
     pub(super) fn clear(&mut self) {
         *self = Self::default();
     }
@@ -80,8 +89,12 @@ impl Hops {
         self.shares.get(&neighbour).copied().unwrap_or(0)
     }
 
-    /// Whether the shares add up.
+    /// Whether shares and bytes add up.
     pub(super) fn is_sound(&self) -> bool {
+        let bytes: usize = self.waiting.values().map(|hop| hop.packet.payload.len()).sum();
+        if bytes != self.bytes {
+            return false;
+        }
         let passed = self.waiting.values().filter(|hop| !hop.packet.route.is_empty()).count();
         self.shares.values().sum::<usize>() == passed && !self.shares.values().any(|share| *share == 0)
     }
@@ -113,6 +126,11 @@ impl Seen {
             self.since = now;
         }
         !self.before.contains(&pair) && self.present.insert(pair)
+    }
+
+    /// Pairs remembered.
+    pub(super) fn len(&self) -> usize {
+        self.present.len().saturating_add(self.before.len())
     }
 
     /// Whether a pair passed lately.
@@ -149,7 +167,9 @@ impl Node {
         hop.tried.push(next);
         let key = (hop.packet.request, hop.packet.attempt);
         let timeout = self.hop_timeout_for(next);
-        if self.hops.len() < self.config.routing.seen_max {
+        let routing = &self.config.routing;
+        let bytes = self.hops.bytes().saturating_add(hop.packet.payload.len());
+        if self.hops.len() < routing.seen_max && bytes <= routing.waiting_bytes_max {
             self.hops.insert(key, hop);
             self.timers.set(Timer::Hop(key.0, key.1), now + timeout);
         } else {

@@ -5,6 +5,7 @@
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;
+use core::mem::size_of;
 
 use bytes::Bytes;
 
@@ -94,6 +95,12 @@ impl HomeClaims {
 
     pub(super) fn len(&self) -> usize {
         self.list.len()
+    }
+
+    /// Bytes of the list and of the claims.
+    pub(super) fn bytes(&self) -> usize {
+        let claims: usize = self.list.iter().map(|known| known.bytes.len()).sum();
+        claims.saturating_add(self.list.len().saturating_mul(size_of::<KnownHome>()))
     }
 
     /// The other peers said to be in the network of this one.

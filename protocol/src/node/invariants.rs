@@ -169,8 +169,14 @@ impl Node {
             ("overlay links", services, config.link.overlay_hard),
             ("rooms", self.rooms.len(), config.rooms.joined_max),
             ("pending hops", self.hops.len(), config.routing.seen_max),
+            ("bytes of pending hops", self.hops.bytes(), config.routing.waiting_bytes_max),
             ("standings", self.standings.len().0, config.limits.peers_max),
             ("bans", self.standings.len().1, config.limits.bans_max),
+            (
+                "home claims",
+                self.homes_known.len(),
+                config.routing.contacts_max.saturating_add(self.links.len()),
+            ),
             ("requests", self.requests.len(), config.routing.requests_max),
             ("timers", self.timers.len(), self.timer_bound()),
         ];

@@ -57,6 +57,11 @@ pub(super) struct Streams {
 }
 
 impl Streams {
+    /// Messages of others that are kept, their bytes, and the bytes of those that wait for earlier ones.
+    pub(super) fn held_of_others(&self) -> (usize, usize, usize) {
+        (self.held.len(), self.held.bytes(), self.inbox.bytes())
+    }
+
     pub(super) fn new(me: PeerId, instance: Instance, generation: u32, config: &RoomConfig) -> Self {
         Self {
             outbox: Outbox::new(me, instance, generation, config),

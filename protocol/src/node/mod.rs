@@ -51,6 +51,7 @@ mod direct;
 mod dispatch;
 mod fellows;
 mod forward;
+mod held;
 mod holder;
 mod home_claims;
 mod homes;
@@ -68,6 +69,7 @@ mod standing;
 mod views;
 mod walk;
 
+pub use held::Held;
 pub use snapshot::SnapshotError;
 
 use api::{BroadcastError, Event, Input, JoinError, LinkLimit, Origin, Output, Recipients, RoomError, Start};

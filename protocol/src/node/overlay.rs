@@ -247,11 +247,12 @@ impl Node {
         if !peer.service {
             return;
         }
-        self.table.unlinked(peer.id, now);
         let wanted = matches!(reason, CloseReason::Unwanted | CloseReason::Busy | CloseReason::Duplicate);
         if let (false, Some(address)) = (wanted, self.address_of(peer.id)) {
             self.book.lost(&address, now);
         }
+        let learned = self.table.unlinked(peer.id, now);
+        self.contact_learned(peer.id, learned);
         if self.table.links().len() == 0 {
             self.emit(Event::Online(false));
             self.timers.set_earlier(Timer::Heal, now + Duration::from_millis(500));
@@ -265,7 +266,13 @@ impl Node {
     /// A service node said that it shuts down: it is not dialled as if it lived.
     pub(super) fn overlay_left(&mut self, peer: PeerId) {
         self.table.forget(peer);
+        self.forget_home(peer);
+    }
+
+    /// Forgets the home claim of a service node, and what goes with it.
+    fn forget_home(&mut self, peer: PeerId) {
         self.homes_known.remove(peer);
+        self.failures.remove(&peer);
     }
 
     /// The first address of a service node, by its own home claim.
@@ -299,8 +306,12 @@ impl Node {
 
     /// Passes a contact over for a while.
     pub(super) fn pass_over(&mut self, peer: PeerId, now: Instant) {
-        let times = self.failures.entry(peer).or_insert(0);
-        *times = times.saturating_add(1);
+        let mut times = 1_u32;
+        if self.homes_known.contains(peer) {
+            let failures = self.failures.entry(peer).or_insert(0);
+            *failures = failures.saturating_add(1);
+            times = *failures;
+        }
         let pause = PASSED_OVER.saturating_mul(1 << times.saturating_sub(1).min(PASSED_OVER_DOUBLINGS));
         let pause = self.random.jittered(pause);
         self.table.failed(peer, now + pause);
@@ -364,16 +375,18 @@ impl Node {
             }
         }
         self.homes_known.insert(&claim);
-        match self.table.learn(peer, now) {
-            Learned::New { evicted: Some(evicted) } => {
-                self.homes_known.remove(evicted);
-            }
-            Learned::New { evicted: None } | Learned::Known => {}
-            Learned::Refused => {
-                self.homes_known.remove(peer);
-            }
-        }
+        let learned = self.table.learn(peer, now);
+        self.contact_learned(peer, learned);
         Some(peer)
+    }
+
+    /// What goes with a contact that had no place in the table, or has none any more.
+    fn contact_learned(&mut self, peer: PeerId, learned: Learned) {
+        match learned {
+            Learned::New { evicted: Some(evicted) } => self.forget_home(evicted),
+            Learned::New { evicted: None } | Learned::Known => {}
+            Learned::Refused => self.forget_home(peer),
+        }
     }
 
     /// Whether so many contacts of the same network are known that a stranger's word does not add another one. The nearest
@@ -515,7 +528,8 @@ impl Node {
         let mut peers: Vec<PeerId> = named.map(|(_, peer)| peer).collect();
         for peer in &peers {
             self.table.told_alive(*peer, now);
-            self.table.learn(*peer, now);
+            let learned = self.table.learn(*peer, now);
+            self.contact_learned(*peer, learned);
         }
         peers.extend(answer.homes.iter().filter_map(|claim| self.learn_home(claim, from, now)));
         self.timers.set_earlier(Timer::Maintain, now + Duration::from_millis(20));

@@ -42,7 +42,7 @@ impl Offence {
 
 /// What is remembered of one peer, as long as there is something.
 #[derive(Clone, Copy, Debug, Default)]
-struct Standing {
+pub(super) struct Standing {
     requests: Gcra,
     finds: Gcra,
     publishes: Gcra,

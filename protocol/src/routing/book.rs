@@ -165,6 +165,18 @@ impl Book {
         Self { own, limits, local: BTreeSet::new(), entries: Vec::new(), vain: Vec::new() }
     }
 
+    /// Addresses known.
+    #[must_use]
+    pub const fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Whether no address is known.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
     /// The addresses that the operator gave, ascending.
     pub fn configured(&self) -> impl Iterator<Item = &Address> {
         self.iter_entries(|entry| entry.configured).map(|entry| &entry.address)

@@ -43,6 +43,18 @@ impl Popularity {
         Self { limits, rooms: BTreeMap::new() }
     }
 
+    /// Keys whose publishes are remembered.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.rooms.len()
+    }
+
+    /// Whether no publish is remembered.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.rooms.is_empty()
+    }
+
     /// Takes note of a publish; gives how long its publisher should wait, if that is longer than usual.
     pub fn published(&mut self, slot: Slot, now: Instant) -> Option<Duration> {
         let PopularityLimits { usual, spacing, longest } = self.limits;

@@ -252,6 +252,9 @@ fn mostly_left(told: &[PeerId], now: &[PeerId]) -> bool {
 }
 
 impl Store {
+    /// What an entry takes beside its claim or tombstone, bytes, without what the allocator and the trees add.
+    pub const ENTRY_BYTES: usize = size_of::<Entry>() + size_of::<PeerId>();
+
     /// An empty store.
     #[must_use]
     pub const fn new(limits: StoreLimits) -> Self {

@@ -147,6 +147,18 @@ impl Table {
         Self { location, limits, links: Vec::new(), prefixes: Vec::new(), known: Vec::new(), changes: 0 }
     }
 
+    /// Contacts, linked or known.
+    #[must_use]
+    pub const fn len(&self) -> usize {
+        self.links.len().saturating_add(self.known.len())
+    }
+
+    /// Whether there is no contact.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
     /// Counts changes of which contacts are linked and ready: while it stands, so does every answer of
     /// [`nearest_ready`](Self::nearest_ready) and [`ready_rank`](Self::ready_rank).
     #[must_use]

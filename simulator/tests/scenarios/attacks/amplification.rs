@@ -23,7 +23,11 @@ const TIMES: u64 = 40;
 /// A quiet network with a room of two, and an intruder that is linked to `S`, as service node or client, and a member of the
 /// room where that is asked for.
 fn stage(service: bool, member: bool) -> (World, Intruder) {
-    let mut world = World::new(NODES as usize);
+    stage_in(World::new(NODES as usize), service, member)
+}
+
+/// The same in this world.
+pub(super) fn stage_in(mut world: World, service: bool, member: bool) -> (World, Intruder) {
     world.service_members(1, [0, 5]);
     world.pass(secs(60));
     let me = if service { Persona::service(&world, 1) } else { Persona::client(&world, 1) };
@@ -70,9 +74,9 @@ fn room_of(number: u64) -> RoomId {
 }
 
 /// Kind, whether it comes from a service node, whether from a member, the bound in hundredths, the message.
-type Case = (&'static str, bool, bool, u64, Box<dyn Fn(&World, &Intruder, u64) -> Message>);
+pub(super) type Case = (&'static str, bool, bool, u64, Box<dyn Fn(&World, &Intruder, u64) -> Message>);
 
-fn lookup_cases() -> Vec<Case> {
+pub(super) fn lookup_cases() -> Vec<Case> {
     vec![
         ("find", false, false, 400, Box::new(|_, intruder, number| intruder.find(number, room_of(number)))),
         (
@@ -89,7 +93,7 @@ fn lookup_cases() -> Vec<Case> {
             800,
             Box::new(|world, intruder, number| {
                 let who = Persona::client(world, 100 + number as u32);
-                intruder.publish(number, &who.claim(world, 40 + number as u8))
+                intruder.publish(number, &who.claim(world, 40 + (number % 200) as u8))
             }),
         ),
         (
@@ -105,7 +109,7 @@ fn lookup_cases() -> Vec<Case> {
     ]
 }
 
-fn routed_cases() -> Vec<Case> {
+pub(super) fn routed_cases() -> Vec<Case> {
     vec![
         (
             "withdraw",
@@ -114,8 +118,8 @@ fn routed_cases() -> Vec<Case> {
             800,
             Box::new(|world, intruder, number| {
                 let who = Persona::client(world, 100 + number as u32);
-                let (claim, crypto) = (who.claim(world, 40 + number as u8), crypto(world));
-                let key = key(40 + number as u8);
+                let (claim, crypto) = (who.claim(world, 40 + (number % 200) as u8), crypto(world));
+                let key = key(40 + (number % 200) as u8);
                 let tolerance = Duration::from_secs(300);
                 let tombstone =
                     Tombstone::make(&claim, tolerance, &key, &who.identity, crypto.as_ref(), &network());
@@ -173,7 +177,7 @@ fn routed_cases() -> Vec<Case> {
     ]
 }
 
-fn overlay_cases() -> Vec<Case> {
+pub(super) fn overlay_cases() -> Vec<Case> {
     vec![
         ("ping", false, false, 10, Box::new(|_, _, token| Message::Ping(Ping { token }))),
         (
@@ -219,7 +223,7 @@ fn overlay_cases() -> Vec<Case> {
     ]
 }
 
-fn link_cases() -> Vec<Case> {
+pub(super) fn link_cases() -> Vec<Case> {
     vec![
         (
             "query with a claim",
@@ -227,7 +231,8 @@ fn link_cases() -> Vec<Case> {
             false,
             400,
             Box::new(|world, _, number| {
-                let claim = Persona::client(world, 100 + number as u32).claim(world, 40 + number as u8);
+                let claim =
+                    Persona::client(world, 100 + number as u32).claim(world, 40 + (number % 200) as u8);
                 Message::Query(Query {
                     request: RequestId(number),
                     room: claim.room_id(),
@@ -242,7 +247,8 @@ fn link_cases() -> Vec<Case> {
             false,
             400,
             Box::new(|world, _, number| {
-                let claim = Persona::client(world, 100 + number as u32).claim(world, 40 + number as u8);
+                let claim =
+                    Persona::client(world, 100 + number as u32).claim(world, 40 + (number % 200) as u8);
                 Message::Replicate(Replicate {
                     claims: Bounded::truncated([ClaimCopy { claim: claim.bytes().clone(), left_s: 400 }]),
                     tombstones: Bounded::default(),
@@ -270,7 +276,7 @@ fn link_cases() -> Vec<Case> {
     ]
 }
 
-fn room_cases() -> Vec<Case> {
+pub(super) fn room_cases() -> Vec<Case> {
     vec![
         (
             "room message",

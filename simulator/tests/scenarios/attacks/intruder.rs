@@ -359,6 +359,11 @@ impl Intruder {
         self.heard(|message| if let Message::Routed(packet) = message { Some(packet.clone()) } else { None })
     }
 
+    /// Forgets what was heard.
+    pub(crate) fn forget(&mut self) {
+        self.heard.clear();
+    }
+
     pub(crate) fn replies(&mut self) -> Vec<Reply> {
         self.heard(|message| if let Message::Reply(reply) = message { Some(reply.clone()) } else { None })
     }

@@ -3,6 +3,7 @@
 mod amplification;
 mod bad_rooms;
 mod bad_routing;
+mod bounds;
 mod intruder;
 mod links;
 mod rooms;
