@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use clap::builder::FalseyValueParser;
 use clap::{Parser, Subcommand};
-use unamed_tokio::{Address, IceServer, NetworkId, PeerId, RoomKey, Stun};
+use unamed_tokio::{Address, IceServer, IpNet, NetworkId, PeerId, RoomKey, Stun};
 
 /// A peer-to-peer network of named rooms.
 #[derive(Debug, Parser)]
@@ -65,6 +65,10 @@ pub(crate) struct NodeArgs {
         hide_env_values = true
     )]
     pub(crate) ice_server: Vec<IceServer>,
+
+    /// The root certificates by which wss addresses are checked, in a PEM file [default: those that the system trusts]
+    #[arg(long, env = "UNAMED_TLS_ROOTS", value_name = "FILE")]
+    pub(crate) tls_roots: Option<PathBuf>,
 }
 
 /// What every client takes.
@@ -95,6 +99,19 @@ pub(crate) struct ServeArgs {
     /// An address at which others can dial this node, where it differs from --listen; may be repeated
     #[arg(long, env = "UNAMED_ADDRESS", value_name = "MULTIADDR", value_delimiter = ',')]
     pub(crate) address: Vec<Address>,
+
+    /// Speak TLS on every --listen: the certificate chain in a PEM file. It is read again when it changes, and on SIGHUP
+    #[arg(long, env = "UNAMED_TLS_CERT", value_name = "FILE")]
+    pub(crate) tls_cert: Option<PathBuf>,
+
+    /// The private key of --tls-cert, in a PEM file
+    #[arg(long, env = "UNAMED_TLS_KEY", value_name = "FILE")]
+    pub(crate) tls_key: Option<PathBuf>,
+
+    /// A proxy in front of this node, or a network of them, whose X-Forwarded-For or Forwarded tells who the client is; may be
+    /// repeated
+    #[arg(long, env = "UNAMED_TRUSTED_PROXY", value_name = "CIDR", value_delimiter = ',', value_parser = network)]
+    pub(crate) trusted_proxy: Vec<IpNet>,
 
     /// Lets web pages of this origin connect to a listener on a loopback or private address; * lets all; may be repeated
     #[arg(long, env = "UNAMED_ALLOW_ORIGIN", value_name = "ORIGIN", value_delimiter = ',')]
@@ -188,6 +205,12 @@ fn ice_server(text: &str) -> Result<IceServer, String> {
     IceServer::new(url, credential).map_err(|error| error.to_string())
 }
 
+/// A network, or one address.
+fn network(text: &str) -> Result<IpNet, &'static str> {
+    let one = || text.parse::<std::net::IpAddr>().map(IpNet::from);
+    text.parse().or_else(|_| one()).map_err(|_| "an IP address, or a network like 10.0.0.0/8, is expected")
+}
+
 fn stun(text: &str) -> Result<Stun, String> {
     match text {
         "on" => Ok(Stun::On),
@@ -248,6 +271,14 @@ mod tests {
     }
 
     #[test]
+    fn proxies_are_networks_or_addresses() {
+        let args = parse("serve --trusted-proxy 10.0.0.0/8,::1 --trusted-proxy 127.0.0.1");
+        let Command::Serve(serve) = args.unwrap().command else { panic!("another command") };
+        let expected = ["10.0.0.0/8", "::1/128", "127.0.0.1/32"].map(|text| text.parse().unwrap());
+        assert_eq!(serve.trusted_proxy, expected);
+    }
+
+    #[test]
     fn ice_servers_and_stun_are_read() {
         let args =
             parse("serve --ice-server stun:a.example --ice-server turn:b.example:5349,me,a,b --stun 3478");
@@ -275,6 +306,8 @@ mod tests {
             ("serve --listen localhost", "--listen", ErrorKind::ValueValidation),
             ("serve --listen 127.0.0.1:99999", "--listen", ErrorKind::ValueValidation),
             ("serve --address /ip4/1.2.3.4/tcp/0/ws", "--address", ErrorKind::ValueValidation),
+            ("serve --trusted-proxy 10.0.0.0/33", "--trusted-proxy", ErrorKind::ValueValidation),
+            ("serve --trusted-proxy localhost", "--trusted-proxy", ErrorKind::ValueValidation),
             ("serve --stun 0", "--stun", ErrorKind::ValueValidation),
             ("serve --stun yes", "--stun", ErrorKind::ValueValidation),
             ("serve --ice-server http://a.example", "--ice-server", ErrorKind::ValueValidation),

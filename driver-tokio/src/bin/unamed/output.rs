@@ -236,7 +236,7 @@ pub(crate) const fn describe(reason: CloseReason) -> &'static str {
         CloseReason::Unresolved => "the name does not resolve",
         CloseReason::NotWebSocket => "no WebSocket answers there",
         CloseReason::Tls => "TLS failed",
-        CloseReason::Unsupported => "such addresses (wss) are not supported",
+        CloseReason::Unsupported => "such addresses are not supported",
         CloseReason::RelayLost => "the relay went away",
         CloseReason::RelayRefused => "the relay refused",
         CloseReason::Ice => "WebRTC found no way there",

@@ -1,10 +1,10 @@
 //! `unamed serve`
 
-use unamed_tokio::{Address, Network, NetworkEvent, NetworkId};
+use unamed_tokio::{Address, Network, NetworkEvent, NetworkId, TlsCertificate};
 
 use crate::args::ServeArgs;
 use crate::output::{Line, Output, describe};
-use crate::signals::{Asked, Signals};
+use crate::signals::{Noted, Signals};
 use crate::web::{PageConfig, Pages, Web};
 use crate::{Failure, node, say};
 
@@ -20,7 +20,7 @@ pub(crate) async fn run(args: ServeArgs, json: bool) -> Result<(), Failure> {
              it; add --i-know if that is meant"
         )));
     }
-    let (mut signals, asked) = (Signals::new()?, Asked::new()?);
+    let (mut signals, asked, reload) = (Signals::new()?, Noted::asked()?, Noted::reload()?);
     let mut builder = node::builder(&args.node)?.stun(args.stun);
     for address in &args.listen {
         builder = builder.listen(*address);
@@ -30,6 +30,13 @@ pub(crate) async fn run(args: ServeArgs, json: bool) -> Result<(), Failure> {
     }
     for origin in &args.allow_origin {
         builder = builder.allow_origin(origin.trim_end_matches('/'));
+    }
+    for network in &args.trusted_proxy {
+        builder = builder.trusted_proxy(*network);
+    }
+    let certificate = certificate(&args)?;
+    if let Some(certificate) = &certificate {
+        builder = builder.tls(certificate.clone());
     }
     let web = bind_web(&args).await?;
     if let Some(web) = &web {
@@ -46,10 +53,44 @@ pub(crate) async fn run(args: ServeArgs, json: bool) -> Result<(), Failure> {
         () = signals.next() => {}
         () = serve_web(web, &config) => {}
         () = answer(&network, asked, json) => {}
+        () = keep_certified(certificate, reload) => {}
     }
     signals.exit_on_next();
     network.shutdown().await;
     Ok(())
+}
+
+/// The certificate of the listeners, if they are to speak TLS.
+fn certificate(args: &ServeArgs) -> Result<Option<TlsCertificate>, Failure> {
+    match (&args.tls_cert, &args.tls_key) {
+        (None, None) => Ok(None),
+        (Some(_), None) => Err(Failure::usage("--tls-key is missing: the private key of --tls-cert")),
+        (None, Some(_)) => Err(Failure::usage("--tls-cert is missing: the certificate of --tls-key")),
+        (Some(chain), Some(key)) => {
+            let opened = TlsCertificate::open(chain, key);
+            // Which of the two it is, the message says by its path.
+            opened.map(Some).map_err(|error| {
+                let flag = if error.path == *chain { "--tls-cert" } else { "--tls-key" };
+                Failure::file(format!("{flag} {error}"))
+            })
+        }
+    }
+}
+
+/// Reads the certificate again whenever the signal asks for it, and does not end.
+async fn keep_certified(certificate: Option<TlsCertificate>, mut reload: Noted) {
+    loop {
+        reload.next().await;
+        let Some(certificate) = certificate.clone() else {
+            say("SIGHUP: there is nothing to read again without --tls-cert");
+            continue;
+        };
+        match tokio::task::spawn_blocking(move || certificate.reload()).await {
+            Ok(Ok(())) => say("SIGHUP: the certificate was read again"),
+            Ok(Err(error)) => say(&format!("SIGHUP: {error}; the certificate of before stays in use")),
+            Err(_) => return,
+        }
+    }
 }
 
 async fn bind_web(args: &ServeArgs) -> Result<Option<Web>, Failure> {
@@ -86,7 +127,7 @@ fn announce(network: &Network, args: &ServeArgs, web: Option<&Web>, json: bool) 
 }
 
 /// Prints how the node is whenever it is asked to, and does not end.
-async fn answer(network: &Network, mut asked: Asked, json: bool) {
+async fn answer(network: &Network, mut asked: Noted, json: bool) {
     loop {
         asked.next().await;
         let metrics = Line::Metrics {
