@@ -83,8 +83,8 @@ pub use unamed_protocol::signal::IceServerError;
 pub use unamed_protocol::{
     Address, AddressClass, AddressError, Carrier, CloseReason, Config, FindReport, Hop, IceServer, Identity,
     JoinOutcome, KeyFileError, LinkReason, LinkReasons, LinkView, MemberLeftReason, Message, MessageId,
-    NetworkId, NetworkIdError, NodeKind, PeerId, PeerIdError, RoomError, RoomId, RoomKey, RoomNameError,
-    RoomView, RoutingView,
+    NetworkId, NetworkIdError, NodeKind, PeerId, PeerIdError, Rate, RoomError, RoomId, RoomKey,
+    RoomNameError, RoomView, RoutingView,
 };
 
 /// The README's example compiles.

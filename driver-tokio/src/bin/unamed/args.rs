@@ -1,4 +1,5 @@
-//! The command line. Every flag can also come from an environment variable, and the flag wins.
+//! The command line. Every flag can also come from an environment variable, or the configuration file; the flag wins over the
+//! variable, and that over the file.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -6,6 +7,9 @@ use std::path::PathBuf;
 use clap::builder::FalseyValueParser;
 use clap::{Parser, Subcommand};
 use unamed_tokio::{Address, IceServer, IpNet, NetworkId, PeerId, RoomKey, Stun};
+
+use crate::Failure;
+use crate::bounds::BoundArgs;
 
 /// A peer-to-peer network of named rooms.
 #[derive(Debug, Parser)]
@@ -21,22 +25,41 @@ pub(crate) struct Args {
     /// What to log on stderr: error, warn, info, debug, trace, or a filter like unamed_tokio=debug
     #[arg(long, global = true, env = "UNAMED_LOG", value_name = "FILTER", default_value = "warn")]
     pub(crate) log: String,
+
+    /// A file with settings by the names of flags; see `unamed config example`
+    #[arg(long, global = true, env = "UNAMED_CONFIG", value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
 }
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Run a service node: one that others can dial and start from
-    Serve(ServeArgs),
+    Serve(Box<ServeArgs>),
     /// Join a room; lines on stdin are sent to its members
     Room(RoomArgs),
     /// Create or show an identity
     Id(IdArgs),
     /// Look for the members of a room without joining it, and show the way there
     Find(FindArgs),
+    /// Check a configuration file, or print one with every key
+    #[command(subcommand)]
+    Config(ConfigCommand),
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ConfigCommand {
+    /// Check a configuration file; files that it names are not opened
+    Check {
+        /// The file
+        #[arg(value_name = "FILE")]
+        file: PathBuf,
+    },
+    /// Print a configuration file with every key and its default
+    Example,
 }
 
 /// What every node takes.
-#[derive(Debug, clap::Args)]
+#[derive(Debug, PartialEq, clap::Args)]
 pub(crate) struct NodeArgs {
     /// A service node to start from, like /ip4/127.0.0.1/tcp/3001/ws; may be repeated
     #[arg(long, env = "UNAMED_BOOTSTRAP", value_name = "MULTIADDR", value_delimiter = ',')]
@@ -72,7 +95,7 @@ pub(crate) struct NodeArgs {
 }
 
 /// What every client takes.
-#[derive(Debug, clap::Args)]
+#[derive(Debug, PartialEq, clap::Args)]
 pub(crate) struct ClientArgs {
     /// Also use ICE servers of third parties, and TURN, that service nodes hand out; a third party then learns this node's
     /// address, or carries its traffic
@@ -84,7 +107,7 @@ pub(crate) struct ClientArgs {
     pub(crate) no_webrtc: bool,
 }
 
-#[derive(Debug, clap::Args)]
+#[derive(Debug, PartialEq, clap::Args)]
 pub(crate) struct ServeArgs {
     /// The address to listen on; port 0 takes a free one; may be repeated
     #[arg(
@@ -131,14 +154,49 @@ pub(crate) struct ServeArgs {
     pub(crate) web: Option<SocketAddr>,
 
     /// Serve the files of this directory at --web, not the page that the program carries
-    #[arg(long, env = "UNAMED_WEB_ROOT", value_name = "DIR", requires = "web")]
+    #[arg(long, env = "UNAMED_WEB_ROOT", value_name = "DIR")]
     pub(crate) web_root: Option<PathBuf>,
 
     #[command(flatten)]
     pub(crate) node: NodeArgs,
+
+    #[command(flatten)]
+    pub(crate) bounds: BoundArgs,
 }
 
-#[derive(Debug, clap::Args)]
+impl ServeArgs {
+    /// What the parsers of single values do not say.
+    ///
+    /// # Errors
+    /// Which flags do not go together, or which one is missing.
+    pub(crate) fn check(&self) -> Result<(), Failure> {
+        let exposed = self.listen.iter().find(|address| !address.ip().is_loopback());
+        if let Some(address) = exposed
+            && !self.i_know
+            && self.allow_origin.iter().any(|origin| origin == "*")
+        {
+            return Err(Failure::usage(format!(
+                "--allow-origin '*' with --listen {address}: every web page that somebody near this node opens could use \
+                 it; add --i-know if that is meant"
+            )));
+        }
+        match (&self.tls_cert, &self.tls_key) {
+            (Some(_), None) => {
+                return Err(Failure::usage("--tls-key is missing: the private key of --tls-cert"));
+            }
+            (None, Some(_)) => {
+                return Err(Failure::usage("--tls-cert is missing: the certificate of --tls-key"));
+            }
+            (Some(_), Some(_)) | (None, None) => {}
+        }
+        if self.web_root.is_some() && self.web.is_none() {
+            return Err(Failure::usage("--web is missing: where to serve --web-root"));
+        }
+        self.bounds.check()
+    }
+}
+
+#[derive(Debug, PartialEq, clap::Args)]
 pub(crate) struct RoomArgs {
     /// The room's name: 3 to 256 bytes
     #[arg(value_name = "NAME", value_parser = room_name)]
@@ -167,7 +225,7 @@ pub(crate) struct RoomArgs {
     pub(crate) node: NodeArgs,
 }
 
-#[derive(Debug, clap::Args)]
+#[derive(Debug, PartialEq, clap::Args)]
 pub(crate) struct IdArgs {
     /// The file with the secret key; created if it does not exist [default: unamed/identity.key in the user's
     /// configuration directory]
@@ -175,7 +233,7 @@ pub(crate) struct IdArgs {
     pub(crate) identity: Option<PathBuf>,
 }
 
-#[derive(Debug, clap::Args)]
+#[derive(Debug, PartialEq, clap::Args)]
 pub(crate) struct FindArgs {
     /// The room's name: 3 to 256 bytes
     #[arg(value_name = "NAME", value_parser = room_name)]

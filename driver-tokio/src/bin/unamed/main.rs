@@ -3,6 +3,8 @@
 //! Exit codes: 0 ok, 1 anything not named here, 2 usage, 3 a bad file, 4 no bootstrap address reached.
 
 mod args;
+mod bounds;
+mod config;
 mod find;
 mod id;
 mod input;
@@ -12,14 +14,14 @@ mod output;
 mod room;
 mod serve;
 mod signals;
+mod units;
 mod web;
 
 use std::io::Write as _;
+use std::path::Path;
 use std::process::ExitCode;
 
-use clap::Parser as _;
-
-use crate::args::{Args, Command};
+use crate::args::{Args, Command, ConfigCommand};
 
 /// Why the program ends otherwise than well.
 #[derive(Debug)]
@@ -44,6 +46,11 @@ impl Failure {
         Self { code: 4, message: message.into() }
     }
 
+    /// The same of a file in which it was found.
+    pub(crate) fn within(self, file: &Path) -> Self {
+        Self { message: format!("--config {}: {}", file.display(), self.message), ..self }
+    }
+
     /// Anything else.
     pub(crate) fn other(message: impl Into<String>) -> Self {
         Self { code: 1, message: message.into() }
@@ -56,8 +63,7 @@ pub(crate) fn say(message: &str) {
 }
 
 fn main() -> ExitCode {
-    let args = Args::parse();
-    match run(args) {
+    match config::command_line().and_then(run) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             say(&failure.message);
@@ -68,9 +74,11 @@ fn main() -> ExitCode {
 
 fn run(args: Args) -> Result<(), Failure> {
     log::start(&args.log)?;
-    let Args { command, json, log: _ } = args;
-    if let Command::Id(args) = &command {
-        return id::run(args, json);
+    let Args { command, json, log: _, config: _ } = args;
+    match &command {
+        Command::Id(args) => return id::run(args, json),
+        Command::Config(command) => return settings(command),
+        Command::Serve(_) | Command::Room(_) | Command::Find(_) => {}
     }
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
@@ -78,13 +86,27 @@ fn run(args: Args) -> Result<(), Failure> {
         .map_err(|error| Failure::other(format!("the runtime did not start: {error}")))?;
     let outcome = runtime.block_on(async move {
         match command {
-            Command::Serve(args) => serve::run(args, json).await,
+            Command::Serve(args) => serve::run(*args, json).await,
             Command::Room(args) => room::run(args, json).await,
             Command::Find(args) => find::run(args, json).await,
             Command::Id(args) => id::run(&args, json),
+            Command::Config(command) => settings(&command),
         }
     });
     // What still blocks (a name being resolved, a disk) is not waited for.
     runtime.shutdown_background();
     outcome
+}
+
+/// `unamed config`
+fn settings(command: &ConfigCommand) -> Result<(), Failure> {
+    let text = match command {
+        ConfigCommand::Check { file } => {
+            config::check(file)?;
+            format!("{}: ok\n", file.display())
+        }
+        ConfigCommand::Example => config::example(),
+    };
+    let written = std::io::stdout().write_all(text.as_bytes());
+    written.map_err(|error| Failure::other(format!("stdout: {error}")))
 }

@@ -10,18 +10,11 @@ use crate::{Failure, node, say};
 
 /// Runs a service node until a signal comes.
 pub(crate) async fn run(args: ServeArgs, json: bool) -> Result<(), Failure> {
-    let exposed = args.listen.iter().find(|address| !address.ip().is_loopback());
-    if let Some(address) = exposed
-        && !args.i_know
-        && args.allow_origin.iter().any(|origin| origin == "*")
-    {
-        return Err(Failure::usage(format!(
-            "--allow-origin '*' with --listen {address}: every web page that somebody near this node opens could use \
-             it; add --i-know if that is meant"
-        )));
-    }
+    args.check()?;
     let (mut signals, asked, reload) = (Signals::new()?, Noted::asked()?, Noted::reload()?);
-    let mut builder = node::builder(&args.node)?.stun(args.stun);
+    let bounds = args.bounds.clone();
+    let builder = node::builder(&args.node)?.stun(args.stun).server_limits(bounds.server());
+    let mut builder = builder.configure(move |config| bounds.apply(config));
     for address in &args.listen {
         builder = builder.listen(*address);
     }
@@ -62,19 +55,11 @@ pub(crate) async fn run(args: ServeArgs, json: bool) -> Result<(), Failure> {
 
 /// The certificate of the listeners, if they are to speak TLS.
 fn certificate(args: &ServeArgs) -> Result<Option<TlsCertificate>, Failure> {
-    match (&args.tls_cert, &args.tls_key) {
-        (None, None) => Ok(None),
-        (Some(_), None) => Err(Failure::usage("--tls-key is missing: the private key of --tls-cert")),
-        (None, Some(_)) => Err(Failure::usage("--tls-cert is missing: the certificate of --tls-key")),
-        (Some(chain), Some(key)) => {
-            let opened = TlsCertificate::open(chain, key);
-            // Which of the two it is, the message says by its path.
-            opened.map(Some).map_err(|error| {
-                let flag = if error.path == *chain { "--tls-cert" } else { "--tls-key" };
-                Failure::file(format!("{flag} {error}"))
-            })
-        }
-    }
+    let (Some(chain), Some(key)) = (&args.tls_cert, &args.tls_key) else { return Ok(None) };
+    TlsCertificate::open(chain, key).map(Some).map_err(|error| {
+        let flag = if error.path == *chain { "--tls-cert" } else { "--tls-key" };
+        Failure::file(format!("{flag} {error}"))
+    })
 }
 
 /// Reads the certificate again whenever the signal asks for it, and does not end.
