@@ -339,7 +339,7 @@ impl NetworkBuilder {
         });
         tokio::spawn(driver.run());
         let first_events = Mutex::new(Some(events));
-        Ok(Network::new(Shared { inbox, counters, network, peer_id, addresses, boot, first_events }))
+        Ok(Network::new(Shared { inbox, counters, network, peer_id, addresses, boot, clock, first_events }))
     }
 
     /// The core's configuration.

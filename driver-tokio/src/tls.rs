@@ -338,5 +338,4 @@ fn stamp(chain: &Path, key: &Path) -> Stamp {
 }
 
 #[cfg(test)]
-#[path = "tls/tests.rs"]
 mod tests;

@@ -18,12 +18,14 @@ use rustix::process::{Pid, Signal, kill_process};
 pub use serde_json::{Value, json};
 
 mod certificates;
+mod http;
 mod nodes;
 mod proxies;
 mod scratch;
 mod usage;
 
 pub use certificates::certificate;
+pub use http::http_get;
 pub use nodes::{Member, Service, identity, port};
 pub use proxies::{Proxy, needed, own_address};
 pub use scratch::Scratch;

@@ -26,9 +26,28 @@ pub(crate) struct Args {
     #[arg(long, global = true, env = "UNAMED_LOG", value_name = "FILTER", default_value = "warn")]
     pub(crate) log: String,
 
+    /// How to log: in lines for people, or as one JSON object a line
+    #[arg(
+        long,
+        global = true,
+        env = "UNAMED_LOG_FORMAT",
+        value_name = "human|json",
+        default_value = "human"
+    )]
+    pub(crate) log_format: LogFormat,
+
     /// A file with settings by the names of flags; see `unamed config example`
     #[arg(long, global = true, env = "UNAMED_CONFIG", value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
+}
+
+/// How to log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum LogFormat {
+    /// In lines for people.
+    Human,
+    /// One JSON object a line.
+    Json,
 }
 
 #[derive(Debug, Subcommand)]
@@ -41,6 +60,10 @@ pub(crate) enum Command {
     Id(IdArgs),
     /// Look for the members of a room without joining it, and show the way there
     Find(FindArgs),
+    /// Show links, rooms and the routing table of a running node
+    Status(StatusArgs),
+    /// Look for a room from a running node, or a new one, and draw the way hop by hop
+    Trace(TraceArgs),
     /// Check a configuration file, or print one with every key
     #[command(subcommand)]
     Config(ConfigCommand),
@@ -160,6 +183,14 @@ pub(crate) struct ServeArgs {
     #[command(flatten)]
     pub(crate) node: NodeArgs,
 
+    /// Serve /metrics for Prometheus, and /healthz, at this address; port 0 takes a free one
+    #[arg(long, env = "UNAMED_METRICS", value_name = "IP:PORT")]
+    pub(crate) metrics: Option<SocketAddr>,
+
+    /// A Unix socket, for this user alone, by which `unamed status` and `unamed trace` ask this node
+    #[arg(long, env = "UNAMED_CONTROL", value_name = "PATH")]
+    pub(crate) control: Option<PathBuf>,
+
     #[command(flatten)]
     pub(crate) bounds: BoundArgs,
 }
@@ -242,6 +273,31 @@ pub(crate) struct FindArgs {
     /// A file whose content, less its last newline, is the room's passphrase
     #[arg(long, env = "UNAMED_PASSPHRASE_FILE", value_name = "FILE")]
     pub(crate) passphrase_file: Option<PathBuf>,
+
+    #[command(flatten)]
+    pub(crate) node: NodeArgs,
+}
+
+#[derive(Debug, PartialEq, clap::Args)]
+pub(crate) struct StatusArgs {
+    /// The socket of the running node
+    #[arg(long, env = "UNAMED_CONTROL", value_name = "PATH")]
+    pub(crate) control: Option<PathBuf>,
+}
+
+#[derive(Debug, PartialEq, clap::Args)]
+pub(crate) struct TraceArgs {
+    /// The room's name, or its id in 64 hexadecimal digits
+    #[arg(value_name = "ROOM", value_parser = room_name)]
+    pub(crate) name: String,
+
+    /// A file whose content, less its last newline, is the room's passphrase
+    #[arg(long, env = "UNAMED_PASSPHRASE_FILE", value_name = "FILE")]
+    pub(crate) passphrase_file: Option<PathBuf>,
+
+    /// The socket of a running node, which then looks; without it a new node does
+    #[arg(long, env = "UNAMED_CONTROL", value_name = "PATH")]
+    pub(crate) control: Option<PathBuf>,
 
     #[command(flatten)]
     pub(crate) node: NodeArgs,

@@ -262,6 +262,8 @@ fn sample(name: &str) -> &'static str {
         "allow-origin" => "https://app.example",
         "web" => "127.0.0.1:8888",
         "web-root" => "/srv/unamed",
+        "metrics" => "127.0.0.1:9464",
+        "control" => "/run/unamed/control",
         "to" => "12D3KooWDpJ7As7BWAwRMfu1VU2WCqNjvq387JEYKDBj4kx6nXTN",
         "passphrase-file" => "/etc/unamed/passphrase",
         _ => "",
@@ -285,5 +287,4 @@ fn wrapped(text: &str) -> Vec<String> {
 }
 
 #[cfg(test)]
-#[path = "config_tests.rs"]
 mod tests;

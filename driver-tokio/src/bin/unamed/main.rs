@@ -3,17 +3,26 @@
 //! Exit codes: 0 ok, 1 anything not named here, 2 usage, 3 a bad file, 4 no bootstrap address reached.
 
 mod args;
+#[cfg(unix)]
+mod ask;
 mod bounds;
 mod config;
+#[cfg(unix)]
+mod control;
 mod find;
+mod http;
 mod id;
 mod input;
 mod log;
+mod metrics;
 mod node;
 mod output;
+mod process;
 mod room;
 mod serve;
 mod signals;
+#[cfg(unix)]
+mod status;
 mod units;
 mod web;
 
@@ -22,6 +31,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use crate::args::{Args, Command, ConfigCommand};
+pub(crate) use crate::log::say;
 
 /// Why the program ends otherwise than well.
 #[derive(Debug)]
@@ -57,11 +67,6 @@ impl Failure {
     }
 }
 
-/// Says something on stderr, which may be closed.
-pub(crate) fn say(message: &str) {
-    let _ = writeln!(std::io::stderr(), "unamed: {message}");
-}
-
 fn main() -> ExitCode {
     match config::command_line().and_then(run) {
         Ok(()) => ExitCode::SUCCESS,
@@ -73,12 +78,12 @@ fn main() -> ExitCode {
 }
 
 fn run(args: Args) -> Result<(), Failure> {
-    log::start(&args.log)?;
-    let Args { command, json, log: _, config: _ } = args;
+    log::start(&args.log, args.log_format)?;
+    let Args { command, json, log: _, log_format: _, config: _ } = args;
     match &command {
         Command::Id(args) => return id::run(args, json),
         Command::Config(command) => return settings(command),
-        Command::Serve(_) | Command::Room(_) | Command::Find(_) => {}
+        Command::Serve(_) | Command::Room(_) | Command::Find(_) | Command::Status(_) | Command::Trace(_) => {}
     }
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
@@ -89,6 +94,14 @@ fn run(args: Args) -> Result<(), Failure> {
             Command::Serve(args) => serve::run(*args, json).await,
             Command::Room(args) => room::run(args, json).await,
             Command::Find(args) => find::run(args, json).await,
+            #[cfg(unix)]
+            Command::Status(args) => ask::status(args, json).await,
+            #[cfg(unix)]
+            Command::Trace(args) => ask::trace(args, json).await,
+            #[cfg(not(unix))]
+            Command::Status(_) | Command::Trace(_) => {
+                Err(Failure::other("there are no Unix sockets on this system"))
+            }
             Command::Id(args) => id::run(&args, json),
             Command::Config(command) => settings(&command),
         }

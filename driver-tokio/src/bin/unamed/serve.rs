@@ -1,8 +1,16 @@
 //! `unamed serve`
 
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use unamed_tokio::{Address, Network, NetworkEvent, NetworkId, TlsCertificate};
 
 use crate::args::ServeArgs;
+#[cfg(unix)]
+use crate::control::Control;
+use crate::http::Http;
+use crate::metrics::{self, Watched};
 use crate::output::{Line, Output, describe};
 use crate::signals::{Noted, Signals};
 use crate::web::{PageConfig, Pages, Web};
@@ -35,8 +43,23 @@ pub(crate) async fn run(args: ServeArgs, json: bool) -> Result<(), Failure> {
     if let Some(web) = &web {
         builder = builder.allow_origin(web.origin());
     }
+    let metrics = bind_metrics(args.metrics).await?;
+    #[cfg(unix)]
+    let control = args.control.as_deref().map(Control::bind).transpose()?;
     let network = node::start(builder).await?;
-    announce(&network, &args, web.as_ref(), json);
+    announce(&network, &args, web.as_ref(), metrics.as_ref(), json);
+    let draining = Arc::new(AtomicBool::new(false));
+    if let Some(http) = metrics {
+        let bootstrapped = !args.node.bootstrap.is_empty();
+        let watched = Watched { network: network.clone(), bootstrapped, draining: Arc::clone(&draining) };
+        // Until the program ends: who watches sees it drain.
+        tokio::spawn(metrics::run(http, watched));
+    }
+    #[cfg(unix)]
+    let _socket_file = control.map(|(control, file)| {
+        tokio::spawn(control.run(network.clone()));
+        file
+    });
     let config = PageConfig {
         network: network.network_id().as_str().into(),
         bootstrap: network.addresses().iter().map(Address::to_string).collect(),
@@ -49,8 +72,15 @@ pub(crate) async fn run(args: ServeArgs, json: bool) -> Result<(), Failure> {
         () = keep_certified(certificate, reload) => {}
     }
     signals.exit_on_next();
+    draining.store(true, Ordering::Relaxed);
     network.shutdown().await;
     Ok(())
+}
+
+async fn bind_metrics(address: Option<SocketAddr>) -> Result<Option<Http>, Failure> {
+    let Some(address) = address else { return Ok(None) };
+    let bound = Http::bind(address).await;
+    bound.map(Some).map_err(|error| Failure::other(format!("--metrics: listening on {address}: {error}")))
 }
 
 /// The certificate of the listeners, if they are to speak TLS.
@@ -93,7 +123,7 @@ async fn serve_web(web: Option<Web>, config: &PageConfig) {
     }
 }
 
-fn announce(network: &Network, args: &ServeArgs, web: Option<&Web>, json: bool) {
+fn announce(network: &Network, args: &ServeArgs, web: Option<&Web>, metrics: Option<&Http>, json: bool) {
     if args.node.identity.is_none() && args.node.state.is_none() {
         say("this identity lasts for this run only; --identity or --state keeps one");
     }
@@ -101,6 +131,7 @@ fn announce(network: &Network, args: &ServeArgs, web: Option<&Web>, json: bool) 
         peer_id: network.peer_id().to_string(),
         addresses: network.addresses().iter().map(Address::to_string).collect(),
         web: web.map(|web| format!("{}/", web.origin())),
+        metrics: metrics.map(|http| format!("http://{}/metrics", http.local())),
     };
     // A node that serves others does not end because nobody reads what it prints.
     let _ = Output { json }.line(&listening);
