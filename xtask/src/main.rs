@@ -1,4 +1,4 @@
-//! Developer commands: `cargo xtask test | demo | web | bench | fuzz | kill | soak | advisories`.
+//! Developer commands: `cargo xtask test | demo | web | bench | fuzz | kill | soak | upgrade | advisories`.
 
 use std::process::ExitCode;
 
@@ -14,6 +14,7 @@ mod run;
 mod smoke;
 mod steps;
 mod tools;
+mod upgrade;
 mod web;
 
 #[derive(Parser)]
@@ -77,6 +78,12 @@ enum Command {
         #[arg(long, default_value_t = 2000)]
         connections: u64,
     },
+    /// Replace service nodes of an earlier commit's program by the tree's, one after another, while members talk.
+    Upgrade {
+        /// The earlier commit.
+        #[arg(long, default_value = "HEAD^")]
+        from: String,
+    },
     /// Check the dependencies against the database of security advisories, which is fetched.
     Advisories,
 }
@@ -91,7 +98,16 @@ fn main() -> ExitCode {
         Command::Fuzz { seconds, target } => fuzz::fuzz(&root, seconds, target.as_deref()),
         Command::Kill { times, seed } => processes::kill(&root, times, seed),
         Command::Soak { minutes, connections } => processes::soak(&root, minutes, connections),
+        Command::Upgrade { from } => said(upgrade::upgrade(&root, &from)),
         Command::Advisories => steps::advisories(&root),
     };
     if good { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// Says what went wrong, if something did; whether nothing did.
+fn said(outcome: Result<(), String>) -> bool {
+    if let Err(why) = &outcome {
+        eprintln!("{why}");
+    }
+    outcome.is_ok()
 }

@@ -64,6 +64,7 @@ pub(crate) async fn run(args: ServeArgs, json: bool) -> Result<(), Failure> {
         network: network.network_id().as_str().into(),
         bootstrap: network.addresses().iter().map(Address::to_string).collect(),
     };
+    tell_manager(Stage::Ready);
     tokio::select! {
         () = watch(&network, &args.node.bootstrap) => {}
         () = signals.next() => {}
@@ -73,9 +74,35 @@ pub(crate) async fn run(args: ServeArgs, json: bool) -> Result<(), Failure> {
     }
     signals.exit_on_next();
     draining.store(true, Ordering::Relaxed);
+    tell_manager(Stage::Stopping);
     network.shutdown().await;
     Ok(())
 }
+
+/// What a service manager wants to hear of.
+#[derive(Clone, Copy, Debug)]
+enum Stage {
+    /// The node listens.
+    Ready,
+    /// The node says goodbye.
+    Stopping,
+}
+
+/// Tells systemd, if it started this and wants to know (`Type=notify`).
+#[cfg(target_os = "linux")]
+fn tell_manager(stage: Stage) {
+    let state = match stage {
+        Stage::Ready => sd_notify::NotifyState::Ready,
+        Stage::Stopping => sd_notify::NotifyState::Stopping,
+    };
+    if let Err(error) = sd_notify::notify(&[state]) {
+        tracing::warn!(%error, "the service manager is not told");
+    }
+}
+
+/// There is none that wants to.
+#[cfg(not(target_os = "linux"))]
+const fn tell_manager(_: Stage) {}
 
 async fn bind_metrics(address: Option<SocketAddr>) -> Result<Option<Http>, Failure> {
     let Some(address) = address else { return Ok(None) };
