@@ -6,6 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
+use ipnet::IpNet;
 use tokio::net::{TcpListener, UdpSocket};
 use tokio::sync::mpsc;
 use unamed_protocol::crypto::RealCrypto;
@@ -23,6 +24,7 @@ use crate::route;
 use crate::server::{Server, ServerLimits, Slots};
 use crate::state::StateDir;
 use crate::stun::{self, Stun, StunServer};
+use crate::tls::{TlsCertificate, TlsError, TlsRoots};
 use crate::upgrade::Policy;
 
 /// The identity file in a state directory.
@@ -39,6 +41,9 @@ pub struct NetworkBuilder {
     addresses: Vec<Address>,
     bootstrap: Vec<Address>,
     allow_origins: Vec<String>,
+    proxies: Vec<IpNet>,
+    tls: Option<TlsCertificate>,
+    tls_roots: Option<PathBuf>,
     limits: ServerLimits,
     webrtc: Option<bool>,
     ice_servers: Vec<IceServer>,
@@ -86,6 +91,12 @@ pub enum StartError {
         /// Why.
         source: io::Error,
     },
+    /// The file of root certificates cannot be used.
+    TlsRoots(TlsError),
+    /// The certificate cannot be used.
+    Tls(TlsError),
+    /// The listening address would be announced, and the certificate does not name it: nobody could dial it.
+    NotCertified(Address),
     /// More ICE servers than [`IceServer::MAX`].
     TooManyIceServers,
     /// More addresses than [`Address::ADVERTISED_MAX`].
@@ -106,6 +117,12 @@ impl fmt::Display for StartError {
             Self::Listen { address, source } => write!(f, "listening on {address}: {source}"),
             Self::Stun { listener, source } => write!(f, "STUN beside {listener}: {source}"),
             Self::TooManyIceServers => write!(f, "a node has at most {} ICE servers", IceServer::MAX),
+            Self::TlsRoots(error) | Self::Tls(error) => error.fmt(f),
+            Self::NotCertified(address) => write!(
+                f,
+                "the certificate does not name the host of {address}, so nobody could dial it; give the address with the \
+                 name that the certificate has"
+            ),
             Self::TooManyAddresses => {
                 write!(f, "a node has at most {} addresses", Address::ADVERTISED_MAX)
             }
@@ -128,6 +145,8 @@ impl std::error::Error for StartError {
             | Self::Stun { source, .. }
             | Self::Randomness(source) => Some(source),
             Self::Identity(error) => Some(error),
+            Self::TlsRoots(error) | Self::Tls(error) => Some(error),
+            Self::NotCertified(_) => None,
             Self::TooManyIceServers
             | Self::TooManyAddresses
             | Self::AddressWithoutListener(_)
@@ -182,6 +201,27 @@ impl NetworkBuilder {
         self
     }
 
+    /// Trusts proxies at these addresses to say, by `X-Forwarded-For` or `Forwarded` (RFC 7239), whom they speak for: bounds
+    /// and rates by address then see the client. What they pass on from a public address is taken as on a public listener.
+    /// May be called repeatedly.
+    pub fn trusted_proxy(mut self, network: IpNet) -> Self {
+        self.proxies.push(network);
+        self
+    }
+
+    /// Speaks TLS on all listeners, which are then dialled as `wss`. The certificate is read again when its files change.
+    /// Without [`address`](Self::address), it must name the listening addresses.
+    pub fn tls(mut self, certificate: TlsCertificate) -> Self {
+        self.tls = Some(certificate);
+        self
+    }
+
+    /// The root certificates, in a PEM file, by which `wss` addresses are checked; those that the system trusts by default.
+    pub fn tls_roots(mut self, path: impl AsRef<Path>) -> Self {
+        self.tls_roots = Some(path.as_ref().to_owned());
+        self
+    }
+
     /// Bounds of the listening side.
     pub fn server_limits(mut self, limits: ServerLimits) -> Self {
         self.limits = limits;
@@ -231,9 +271,12 @@ impl NetworkBuilder {
         let mut config = self.config();
         let Loaded { identity, state_dir, saved } = load(self.identity, self.state_dir).await?;
         let peer_id = identity.peer_id(&RealCrypto);
+        let roots = open_roots(self.tls_roots).await?;
+        let tls =
+            self.tls.as_ref().map(TlsCertificate::server_config).transpose().map_err(StartError::Tls)?;
         let (bound, stun_sockets) = bind_all(self.listen, self.stun).await?;
         let listening: Vec<SocketAddr> = bound.iter().map(|(_, local)| *local).collect();
-        let addresses = announced(self.addresses, &listening, peer_id)?;
+        let addresses = announced(self.addresses, &listening, self.tls.as_ref(), peer_id)?;
         hand_out(&mut config.webrtc.ice_servers, &stun_sockets, &addresses)?;
         let frame_bytes_max = config.link.frame_bytes_max;
         let ice_configured = config.webrtc.ice_servers.clone();
@@ -270,17 +313,19 @@ impl NetworkBuilder {
         for (listener, local) in bound {
             let server = Server {
                 slots: Arc::clone(&slots),
-                policy: Arc::new(Policy::new(local.ip(), &addresses, &self.allow_origins)),
+                policy: Arc::new(Policy::new(local.ip(), &addresses, &self.allow_origins, &self.proxies)),
                 shared: shared.clone(),
                 frame_bytes_max,
+                tls: tls.clone(),
             };
             listeners.push(tokio::spawn(server.run(listener)).abort_handle());
         }
+        listeners.extend(self.tls.map(|certificate| tokio::spawn(certificate.watch()).abort_handle()));
         let stun = |socket| tokio::spawn(StunServer::new(socket, Arc::clone(&counters)).run()).abort_handle();
         listeners.extend(stun_sockets.into_iter().map(stun));
         let configured = self.bootstrap.into_iter().map(|address| (address.host, address.port)).collect();
         let dialler =
-            Dialler { configured, ice_configured, frame_bytes_max, counters: Arc::clone(&counters) };
+            Dialler { configured, ice_configured, frame_bytes_max, counters: Arc::clone(&counters), roots };
         let (subscriber, events) = network_mailbox();
         let driver = Driver::new(Parts {
             node,
@@ -294,7 +339,7 @@ impl NetworkBuilder {
         });
         tokio::spawn(driver.run());
         let first_events = Mutex::new(Some(events));
-        Ok(Network::new(Shared { inbox, counters, network, peer_id, addresses, boot, first_events }))
+        Ok(Network::new(Shared { inbox, counters, network, peer_id, addresses, boot, clock, first_events }))
     }
 
     /// The core's configuration.
@@ -337,6 +382,16 @@ async fn load(identity: Option<Identity>, path: Option<PathBuf>) -> Result<Loade
     match tokio::task::spawn_blocking(load).await {
         Ok(loaded) => loaded,
         Err(error) => Err(StartError::StateDir { path: reported, source: io::Error::other(error) }),
+    }
+}
+
+/// The roots in a file, or those of the system.
+async fn open_roots(path: Option<PathBuf>) -> Result<TlsRoots, StartError> {
+    let Some(path) = path else { return Ok(TlsRoots::system()) };
+    let opened = tokio::task::spawn_blocking(move || TlsRoots::open(&path)).await;
+    match opened {
+        Ok(opened) => opened.map_err(StartError::TlsRoots),
+        Err(error) => std::panic::resume_unwind(error.into_panic()),
     }
 }
 
@@ -384,6 +439,7 @@ fn hand_out(
 fn announced(
     given: Vec<Address>,
     listening: &[SocketAddr],
+    tls: Option<&TlsCertificate>,
     peer_id: PeerId,
 ) -> Result<Vec<Address>, StartError> {
     if let Some(foreign) = given.iter().find(|address| address.peer.is_some_and(|peer| peer != peer_id)) {
@@ -395,7 +451,23 @@ fn announced(
             .next()
             .map_or(Ok(Vec::new()), |first| Err(StartError::AddressWithoutListener(first)));
     }
-    let addresses = if given.is_empty() { listening.iter().copied().map(listened).collect() } else { given };
+    let uncertified = |address: &&Address| {
+        address.secure && tls.is_some_and(|certificate| !certificate.names(&address.host))
+    };
+    let addresses = if given.is_empty() {
+        let listened = |local| Address { secure: tls.is_some(), ..listened(local) };
+        let addresses: Vec<Address> = listening.iter().copied().map(listened).collect();
+        if let Some(address) = addresses.iter().find(uncertified) {
+            return Err(StartError::NotCertified(address.clone()));
+        }
+        addresses
+    } else {
+        // Behind a proxy that speaks TLS on both sides, the name that counts is in the proxy's certificate.
+        for address in given.iter().filter(uncertified) {
+            tracing::warn!(%address, "the certificate does not name this host");
+        }
+        given
+    };
     if addresses.len() > Address::ADVERTISED_MAX {
         return Err(StartError::TooManyAddresses);
     }
@@ -433,15 +505,15 @@ mod tests {
         let listening = ["127.0.0.1:3001".parse().unwrap(), "[::1]:3002".parse().unwrap()];
         let texts = |addresses: Vec<Address>| addresses.iter().map(Address::to_string).collect::<Vec<_>>();
         assert_eq!(
-            texts(announced(vec![], &listening, peer).unwrap()),
+            texts(announced(vec![], &listening, None, peer).unwrap()),
             [format!("/ip4/127.0.0.1/tcp/3001/ws/p2p/{peer}"), format!("/ip6/::1/tcp/3002/ws/p2p/{peer}")]
         );
         let given = addresses(&["/dns4/node.example/tcp/443/wss"]);
         assert_eq!(
-            texts(announced(given, &listening, peer).unwrap()),
+            texts(announced(given, &listening, None, peer).unwrap()),
             [format!("/dns4/node.example/tcp/443/wss/p2p/{peer}")]
         );
-        assert!(announced(vec![], &[], peer).unwrap().is_empty());
+        assert!(announced(vec![], &[], None, peer).unwrap().is_empty());
     }
 
     #[test]
@@ -449,11 +521,11 @@ mod tests {
         let peer = PeerId([7; 32]);
         let listening = ["127.0.0.1:3001".parse().unwrap()];
         let foreign = addresses(&[&format!("/ip4/1.2.3.4/tcp/1/ws/p2p/{}", PeerId([8; 32]))]);
-        assert!(matches!(announced(foreign, &listening, peer), Err(StartError::ForeignAddress(_))));
+        assert!(matches!(announced(foreign, &listening, None, peer), Err(StartError::ForeignAddress(_))));
         let plain = addresses(&["/ip4/1.2.3.4/tcp/1/ws"]);
-        assert!(matches!(announced(plain, &[], peer), Err(StartError::AddressWithoutListener(_))));
+        assert!(matches!(announced(plain, &[], None, peer), Err(StartError::AddressWithoutListener(_))));
         let many = addresses(&["/ip4/1.2.3.4/tcp/1/ws"; 9]);
-        assert!(matches!(announced(many, &listening, peer), Err(StartError::TooManyAddresses)));
+        assert!(matches!(announced(many, &listening, None, peer), Err(StartError::TooManyAddresses)));
     }
 
     #[test]

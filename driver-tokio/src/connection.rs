@@ -17,7 +17,6 @@ use bytes::Bytes;
 use futures_core::Stream as _;
 use futures_util::Sink as _;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, ReadBuf};
-use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, Sleep, sleep, timeout};
 use tokio_tungstenite::WebSocketStream;
@@ -30,6 +29,7 @@ use crate::driver::Inbox;
 use crate::intake::Intake;
 use crate::metrics::Counters;
 use crate::server::Slot;
+use crate::stream::Stream;
 
 /// Bytes that the core may have under way to one connection: granted on opening, and again as they reach the kernel.
 /// The bandwidth-delay product of 20 Mbit/s at 100 ms; costs that much memory per slow reader.
@@ -50,7 +50,7 @@ pub(crate) const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// The carrier of a link.
-pub(crate) type Socket = WebSocketStream<Metered<TcpStream>>;
+pub(crate) type Socket = WebSocketStream<Metered<Stream>>;
 
 /// tungstenite's settings, all of them. `frame_bytes_max` is [`LinkConfig::frame_bytes_max`], and a message is one frame
 /// or made of smaller ones.

@@ -14,6 +14,8 @@ use unamed_protocol::{Address, AddressClass, DialError, Host, IceServer, Target}
 
 use crate::connection::{Metered, Socket, websocket_config};
 use crate::metrics::Counters;
+use crate::stream::Stream;
+use crate::tls::TlsRoots;
 
 /// From the dial to the open WebSocket.
 const DIAL_TIMEOUT: Duration = Duration::from_secs(5);
@@ -31,16 +33,13 @@ pub(crate) struct Dialler {
     /// See [`websocket_config`].
     pub(crate) frame_bytes_max: usize,
     pub(crate) counters: Arc<Counters>,
+    pub(crate) roots: TlsRoots,
 }
 
 impl Dialler {
     /// Opens a carrier.
     pub(crate) async fn dial(&self, target: Target) -> Result<Socket, DialError> {
         let Target::WebSocket(address) = target else { return Err(DialError::Unsupported) };
-        if address.secure {
-            // TLS belongs here: around the TCP stream, with the host as server name.
-            return Err(DialError::Unsupported);
-        }
         timeout(DIAL_TIMEOUT, self.open(&address)).await.unwrap_or(Err(DialError::Timeout))
     }
 
@@ -60,9 +59,21 @@ impl Dialler {
     async fn open(&self, address: &Address) -> Result<Socket, DialError> {
         let stream = self.connect(address).await?;
         stream.set_nodelay(true).map_err(|error| of_io(&error))?;
+        let stream = self.secured(address, stream).await?;
         let config = Some(websocket_config(self.frame_bytes_max));
         let upgraded = client_async_with_config(address.url(), Metered::new(stream), config).await;
         upgraded.map(|(socket, _)| socket).map_err(|error| of_handshake(&error))
+    }
+
+    /// The stream as the address wants it: with TLS around it, or without.
+    async fn secured(&self, address: &Address, stream: TcpStream) -> Result<Stream, DialError> {
+        if !address.secure {
+            return Ok(Stream::Plain(stream));
+        }
+        self.roots.connect(&address.host, stream).await.map_err(|error| {
+            tracing::debug!(%address, %error, "TLS");
+            if error.kind() == io::ErrorKind::TimedOut { DialError::Timeout } else { DialError::Tls }
+        })
     }
 
     async fn connect(&self, address: &Address) -> Result<TcpStream, DialError> {
@@ -140,6 +151,7 @@ mod tests {
             ice_configured: Vec::new(),
             frame_bytes_max: 16 * 1024,
             counters: Arc::default(),
+            roots: TlsRoots::system(),
         }
     }
 
@@ -179,12 +191,12 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn refused_unresolved_and_unsupported_targets_are_told_apart() {
+    async fn refused_and_unresolved_targets_are_told_apart() {
         let closed = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port();
         let cases = [
             (format!("/ip4/127.0.0.1/tcp/{closed}/ws"), DialError::Refused),
             ("/dns4/no-such-host.invalid/tcp/3001/ws".into(), DialError::Unresolved),
-            ("/dns4/node.example/tcp/443/wss".into(), DialError::Unsupported),
+            (format!("/ip4/127.0.0.1/tcp/{closed}/wss"), DialError::Refused),
         ];
         for (address, expected) in cases {
             assert_eq!(dialler().dial(target(&address)).await.map(drop), Err(expected), "{address}");

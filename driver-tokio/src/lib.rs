@@ -51,6 +51,7 @@ mod connection;
 mod dial;
 mod driver;
 mod events;
+mod forwarded;
 mod intake;
 mod key_file;
 mod mailbox;
@@ -62,11 +63,14 @@ mod route;
 mod rtc;
 mod server;
 mod state;
+mod stream;
 mod stun;
+mod tls;
 mod upgrade;
 
 pub use builder::{NetworkBuilder, StartError};
 pub use events::{NetworkEvent, RoomEvent};
+pub use ipnet::IpNet;
 pub use key_file::{
     IdentityFileError, IdentityFileProblem, new_identity, read_identity, read_or_create_identity,
 };
@@ -74,12 +78,13 @@ pub use network::{FindError, JoinError, JoinOptions, Network, NetworkEvents};
 pub use room::{Room, RoomEvents, RoomSender, SendError};
 pub use server::ServerLimits;
 pub use stun::Stun;
+pub use tls::{TlsCertificate, TlsError, TlsProblem};
 pub use unamed_protocol::signal::IceServerError;
 pub use unamed_protocol::{
     Address, AddressClass, AddressError, Carrier, CloseReason, Config, FindReport, Hop, IceServer, Identity,
     JoinOutcome, KeyFileError, LinkReason, LinkReasons, LinkView, MemberLeftReason, Message, MessageId,
-    NetworkId, NetworkIdError, NodeKind, PeerId, PeerIdError, RoomError, RoomId, RoomKey, RoomNameError,
-    RoomView, RoutingView,
+    NetworkId, NetworkIdError, NodeKind, PeerId, PeerIdError, Rate, RoomError, RoomId, RoomKey,
+    RoomNameError, RoomView, RoutingView,
 };
 
 /// The README's example compiles.

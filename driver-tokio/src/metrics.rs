@@ -26,6 +26,12 @@ counters! {
     upgraded = "driver_upgraded",
     /// Requests that are no valid WebSocket upgrade: 400, 405, 426, 431.
     bad_request = "driver_refused_bad_request",
+    /// Requests for which a trusted proxy named the client.
+    forwarded = "driver_forwarded",
+    /// Requests of trusted proxies that do not tell, or not clearly, whom they speak for.
+    forwarded_refused = "driver_refused_forwarded",
+    /// TLS handshakes of accepted sockets that failed.
+    tls_failed = "driver_tls_failures",
     /// Requests whose `Host` is not listed.
     host_refused = "driver_refused_host",
     /// Requests whose `Origin` is not allowed.

@@ -4,6 +4,7 @@ use std::fmt;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use futures_core::Stream;
 use tokio::sync::{mpsc, oneshot};
@@ -14,7 +15,7 @@ use unamed_protocol::{
 };
 
 use crate::builder::NetworkBuilder;
-use crate::driver::{Command, Inbox, Ticket, network_mailbox};
+use crate::driver::{Clock, Command, Inbox, Ticket, network_mailbox};
 use crate::events::NetworkEvent;
 use crate::mailbox::MailReceiver;
 use crate::metrics::Counters;
@@ -36,6 +37,7 @@ pub(crate) struct Shared {
     pub(crate) peer_id: PeerId,
     pub(crate) addresses: Vec<Address>,
     pub(crate) boot: u64,
+    pub(crate) clock: Clock,
     /// The queue that was filled from the start, until somebody takes it.
     pub(crate) first_events: Mutex<Option<MailReceiver<NetworkEvent>>>,
 }
@@ -174,7 +176,14 @@ impl Network {
     /// See [`FindError`].
     pub async fn find_with(&self, name: &str, options: JoinOptions) -> Result<FindReport, FindError> {
         let key = self.derive(name, options).await.map_err(FindError::Name)?;
-        let room = key.id(&RealCrypto);
+        self.find_room(key.id(&RealCrypto)).await
+    }
+
+    /// Looks for the members of the room with this id.
+    ///
+    /// # Errors
+    /// [`FindError::Stopped`].
+    pub async fn find_room(&self, room: RoomId) -> Result<FindReport, FindError> {
         let (reply, answer) = oneshot::channel();
         self.command(Command::Find { room, reply });
         answer.await.map_err(|_| FindError::Stopped)
@@ -210,6 +219,12 @@ impl Network {
     #[must_use]
     pub fn boot(&self) -> u64 {
         self.shared.boot
+    }
+
+    /// How long this node runs, on the clock of [`LinkView::since`].
+    #[must_use]
+    pub fn uptime(&self) -> Duration {
+        Duration::from_micros(self.shared.clock.now().as_micros())
     }
 
     /// The network this node belongs to.

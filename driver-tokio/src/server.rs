@@ -15,7 +15,8 @@ use unamed_protocol::{Gcra, Instant, Rate};
 
 use crate::connection::{Metered, Shared, Socket, websocket_config};
 use crate::driver::{Clock, Inbox};
-use crate::upgrade::{HEAD_BYTES_MAX, Policy, Refusal, head_end, judge};
+use crate::stream::Stream;
+use crate::upgrade::{HEAD_BYTES_MAX, Policy, Refusal, forwarded_for, head_end, judge};
 
 /// From accepting a socket to the answer to its request.
 const UPGRADE_TIMEOUT: Duration = Duration::from_secs(5);
@@ -27,7 +28,7 @@ const LINGERING_MAX: usize = 64;
 /// Sources whose rates are remembered; each is forgotten when its burst has come back. One more is refused.
 const RATES_MAX: usize = 16_384;
 
-/// Bounds of the listening side.
+/// Bounds of the listening side. Behind a trusted proxy, the address is that of the client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ServerLimits {
     /// Connections in all. A further one is answered with 503.
@@ -102,15 +103,13 @@ impl Slots {
         change(&mut self.taken.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// A place for a socket from `ip`, whose request is still to come.
-    fn take(self: &Arc<Self>, ip: IpAddr) -> Result<Slot, Full> {
+    /// A place for a socket, whose request is still to come. `ip` is that of the client, where it is known by the socket.
+    fn take(self: &Arc<Self>, ip: Option<IpAddr>) -> Result<Slot, Full> {
         self.take_at(ip, self.clock.now())
     }
 
-    fn take_at(self: &Arc<Self>, ip: IpAddr, now: Instant) -> Result<Slot, Full> {
-        let ip = ip.to_canonical();
-        let counted = self.limits.count_loopback || !ip.is_loopback();
-        let group = counted.then(|| ip_group(ip));
+    fn take_at(self: &Arc<Self>, ip: Option<IpAddr>, now: Instant) -> Result<Slot, Full> {
+        let group = ip.and_then(|ip| self.group(ip));
         self.with(|taken| {
             if taken.connections >= self.limits.connections {
                 return Err(Full::Total);
@@ -118,20 +117,32 @@ impl Slots {
             if taken.upgrades >= self.limits.upgrades {
                 return Err(Full::Upgrades);
             }
-            if group.is_some_and(|group| !taken.within_rate(group, self.limits.handshakes_per_ip, now)) {
-                return Err(Full::Rate);
-            }
-            if let Some(group) = group {
-                let of_ip = taken.per_ip.entry(group).or_default();
-                if *of_ip >= self.limits.connections_per_ip {
-                    return Err(Full::PerIp);
-                }
-                *of_ip = of_ip.saturating_add(1);
-            }
+            self.count(taken, group, now)?;
             taken.connections = taken.connections.saturating_add(1);
             taken.upgrades = taken.upgrades.saturating_add(1);
             Ok(Slot { slots: Arc::clone(self), group, upgrading: true })
         })
+    }
+
+    /// The source that counts; `None` where none does.
+    fn group(&self, ip: IpAddr) -> Option<IpAddr> {
+        let ip = ip.to_canonical();
+        let counted = self.limits.count_loopback || !ip.is_loopback();
+        counted.then(|| ip_group(ip))
+    }
+
+    /// Counts one more connection of a source, if that is within its bounds.
+    fn count(&self, taken: &mut Taken, group: Option<IpAddr>, now: Instant) -> Result<(), Full> {
+        let Some(group) = group else { return Ok(()) };
+        if !taken.within_rate(group, self.limits.handshakes_per_ip, now) {
+            return Err(Full::Rate);
+        }
+        let of_ip = taken.per_ip.entry(group).or_default();
+        if *of_ip >= self.limits.connections_per_ip {
+            return Err(Full::PerIp);
+        }
+        *of_ip = of_ip.saturating_add(1);
+        Ok(())
     }
 
     fn take_lingering(&self) -> bool {
@@ -152,6 +163,15 @@ pub(crate) struct Slot {
 }
 
 impl Slot {
+    /// The place is that of a client at `ip`, as its proxy says.
+    fn assign(&mut self, ip: IpAddr) -> Result<(), Full> {
+        let now = self.slots.clock.now();
+        let group = self.slots.group(ip);
+        self.slots.with(|taken| self.slots.count(taken, group, now))?;
+        self.group = group;
+        Ok(())
+    }
+
     fn upgraded(&mut self) {
         if std::mem::take(&mut self.upgrading) {
             self.slots.with(|taken| taken.upgrades = taken.upgrades.saturating_sub(1));
@@ -203,6 +223,8 @@ pub(crate) struct Server {
     pub(crate) shared: Shared,
     /// See [`websocket_config`].
     pub(crate) frame_bytes_max: usize,
+    /// What makes TLS streams of sockets, if this listener speaks TLS.
+    pub(crate) tls: Option<Arc<rustls::ServerConfig>>,
 }
 
 impl Server {
@@ -225,50 +247,68 @@ impl Server {
     }
 
     fn admit(&self, stream: TcpStream, remote: SocketAddr) {
-        let counters = &self.shared.counters;
-        let refusal = match self.slots.take(remote.ip()) {
+        let client = (!self.policy.trusts(remote.ip())).then(|| remote.ip());
+        let full = match self.slots.take(client) {
             Ok(slot) => {
                 let server = self.clone();
                 tokio::spawn(async move { server.upgrade(stream, remote, slot).await });
                 return;
             }
-            Err(Full::Upgrades) => {
-                counters.total_refused.add();
-                return;
-            }
-            Err(Full::Rate) => {
-                counters.rate_refused.add();
-                Refusal::PerIp
-            }
-            Err(Full::PerIp) => {
-                counters.per_ip_refused.add();
-                Refusal::PerIp
-            }
-            Err(Full::Total) => {
-                counters.total_refused.add();
-                Refusal::Total
-            }
+            Err(full) => full,
         };
-        if self.slots.take_lingering() {
+        // Within TLS an answer would cost a handshake, which is what is to be saved.
+        let answered = full != Full::Upgrades && !self.is_secure();
+        let refusal = self.full(full);
+        if answered && self.slots.take_lingering() {
             let slots = Arc::clone(&self.slots);
             tokio::spawn(async move {
-                refuse(stream, refusal).await;
+                refuse(Stream::Plain(stream), refusal).await;
                 slots.with(|taken| taken.lingering = taken.lingering.saturating_sub(1));
             });
         }
     }
 
+    /// Counts a refusal for want of room, and says what it is answered with.
+    fn full(&self, full: Full) -> Refusal {
+        let counters = &self.shared.counters;
+        match full {
+            Full::Rate => {
+                counters.rate_refused.add();
+                Refusal::PerIp
+            }
+            Full::PerIp => {
+                counters.per_ip_refused.add();
+                Refusal::PerIp
+            }
+            Full::Upgrades | Full::Total => {
+                counters.total_refused.add();
+                Refusal::Total
+            }
+        }
+    }
+
+    const fn is_secure(&self) -> bool {
+        self.tls.is_some()
+    }
+
+    /// The stream, with TLS around it if this listener speaks TLS.
+    async fn secured(&self, stream: TcpStream) -> io::Result<Stream> {
+        let Some(config) = &self.tls else { return Ok(Stream::Plain(stream)) };
+        crate::tls::accept(config, stream).await.inspect_err(|_| self.shared.counters.tls_failed.add())
+    }
+
     async fn upgrade(self, stream: TcpStream, remote: SocketAddr, mut slot: Slot) {
         let counters = &self.shared.counters;
-        let Ok(outcome) = timeout(UPGRADE_TIMEOUT, self.negotiate(stream)).await else {
+        let negotiated = self.negotiate(stream, remote.ip(), &mut slot);
+        let Ok(outcome) = timeout(UPGRADE_TIMEOUT, negotiated).await else {
             counters.upgrade_timeout.add();
             return;
         };
         match outcome {
-            Ok(Some(socket)) => {
+            Ok(Some((socket, ip))) => {
                 slot.upgraded();
                 counters.upgraded.add();
-                let accepted = Accepted { socket, ip: remote.ip().to_canonical(), slot };
+                let accepted = Accepted { socket, ip: ip.to_canonical(), slot };
                 let _ = self.shared.inbox.send(Inbox::Accepted(Box::new(accepted)));
             }
             Ok(None) => {}
@@ -276,10 +316,16 @@ impl Server {
         }
     }
 
-    /// The upgraded socket, or `None` if the request was refused.
-    async fn negotiate(&self, mut stream: TcpStream) -> io::Result<Option<Socket>> {
+    /// The upgraded socket and the address of its client, or `None` if the request was refused.
+    async fn negotiate(
+        &self,
+        stream: TcpStream,
+        remote: IpAddr,
+        slot: &mut Slot,
+    ) -> io::Result<Option<(Socket, IpAddr)>> {
         stream.set_nodelay(true)?;
         let local = stream.local_addr()?.ip();
+        let mut stream = self.secured(stream).await?;
         let mut bytes = Vec::with_capacity(1024);
         let head = match read_head(&mut stream, &mut bytes).await? {
             Ok(end) => end,
@@ -289,15 +335,21 @@ impl Server {
             }
         };
         let rest = bytes.split_off(head);
-        match judge(&bytes, &self.policy, local) {
-            Ok(upgrade) => {
+        let judged = self.client(&bytes, remote, slot);
+        let judged = judged.and_then(|client| {
+            let upgrade = judge(&bytes, &self.policy, local, client)?;
+            Ok((upgrade, client.unwrap_or(remote)))
+        });
+        match judged {
+            Ok((upgrade, client)) => {
                 if upgrade.foreign_origin {
                     self.shared.counters.origin_foreign.add();
                 }
                 stream.write_all(upgrade.response().as_bytes()).await?;
                 let config = Some(websocket_config(self.frame_bytes_max));
                 let stream = Metered::new(stream);
-                Ok(Some(WebSocketStream::from_partially_read(stream, rest, Role::Server, config).await))
+                let socket = WebSocketStream::from_partially_read(stream, rest, Role::Server, config).await;
+                Ok(Some((socket, client)))
             }
             Err(refusal) => {
                 self.refused(stream, refusal).await;
@@ -306,13 +358,28 @@ impl Server {
         }
     }
 
-    async fn refused(&self, stream: TcpStream, refusal: Refusal) {
+    /// The client behind a trusted proxy, whose place this is from here on; `None` if there is no proxy.
+    fn client(&self, head: &[u8], remote: IpAddr, slot: &mut Slot) -> Result<Option<IpAddr>, Refusal> {
+        if !self.policy.trusts(remote) {
+            return Ok(None);
+        }
+        // A proxy that says nothing of a client asks for itself.
+        let told = forwarded_for(head, &self.policy)?;
+        if told.is_some() {
+            self.shared.counters.forwarded.add();
+        }
+        slot.assign(told.unwrap_or(remote)).map_err(|full| self.full(full))?;
+        Ok(told)
+    }
+
+    async fn refused(&self, stream: Stream, refusal: Refusal) {
         let counters = &self.shared.counters;
         match refusal {
             Refusal::Origin => counters.origin_refused.add(),
             Refusal::Host => counters.host_refused.add(),
-            Refusal::PerIp => counters.per_ip_refused.add(),
-            Refusal::Total => counters.total_refused.add(),
+            Refusal::Forwarded(_) => counters.forwarded_refused.add(),
+            // Counted where it was found.
+            Refusal::PerIp | Refusal::Total => {}
             Refusal::BadRequest(_)
             | Refusal::Method
             | Refusal::NoUpgrade
@@ -324,7 +391,7 @@ impl Server {
 }
 
 /// Reads the head of a request into `bytes`, possibly with bytes that follow it, and returns where it ends.
-async fn read_head(stream: &mut TcpStream, bytes: &mut Vec<u8>) -> io::Result<Result<usize, Refusal>> {
+async fn read_head(stream: &mut Stream, bytes: &mut Vec<u8>) -> io::Result<Result<usize, Refusal>> {
     loop {
         let looked_at = bytes.len();
         let left = HEAD_BYTES_MAX.saturating_sub(looked_at);
@@ -347,7 +414,7 @@ async fn read_head(stream: &mut TcpStream, bytes: &mut Vec<u8>) -> io::Result<Re
 
 /// Answers and closes. What the peer still sends is read for a moment, as closing over unread bytes would reset the
 /// connection and could take the answer with it.
-async fn refuse(mut stream: TcpStream, refusal: Refusal) {
+async fn refuse(mut stream: Stream, refusal: Refusal) {
     let answer = async {
         if stream.write_all(refusal.response().as_bytes()).await.is_err() || stream.shutdown().await.is_err()
         {
@@ -392,13 +459,13 @@ mod tests {
     #[test]
     fn places_are_bounded_per_address_and_given_back() {
         let slots = Slots::new(limits());
-        let first = slots.take(ip("203.0.113.1")).unwrap();
-        let _second = slots.take(ip("203.0.113.1")).unwrap();
-        assert_eq!(slots.take(ip("203.0.113.1")).unwrap_err(), Full::PerIp);
-        assert_eq!(slots.take(ip("::ffff:203.0.113.1")).unwrap_err(), Full::PerIp);
-        let other = slots.take(ip("203.0.113.2")).unwrap();
+        let first = slots.take(Some(ip("203.0.113.1"))).unwrap();
+        let _second = slots.take(Some(ip("203.0.113.1"))).unwrap();
+        assert_eq!(slots.take(Some(ip("203.0.113.1"))).unwrap_err(), Full::PerIp);
+        assert_eq!(slots.take(Some(ip("::ffff:203.0.113.1"))).unwrap_err(), Full::PerIp);
+        let other = slots.take(Some(ip("203.0.113.2"))).unwrap();
         drop(first);
-        let _third = slots.take(ip("203.0.113.1")).unwrap();
+        let _third = slots.take(Some(ip("203.0.113.1"))).unwrap();
         drop(other);
         let groups = slots.with(|taken| taken.per_ip.clone());
         assert_eq!(groups, BTreeMap::from([(ip("203.0.113.1"), 2)]));
@@ -407,23 +474,23 @@ mod tests {
     #[test]
     fn an_ipv6_network_is_one_source() {
         let slots = Slots::new(limits());
-        let _one = slots.take(ip("2001:db8:1:2::1")).unwrap();
-        let _two = slots.take(ip("2001:db8:1:2:ffff::9")).unwrap();
-        assert_eq!(slots.take(ip("2001:db8:1:2::3")).unwrap_err(), Full::PerIp);
-        assert!(slots.take(ip("2001:db8:1:3::1")).is_ok());
+        let _one = slots.take(Some(ip("2001:db8:1:2::1"))).unwrap();
+        let _two = slots.take(Some(ip("2001:db8:1:2:ffff::9"))).unwrap();
+        assert_eq!(slots.take(Some(ip("2001:db8:1:2::3"))).unwrap_err(), Full::PerIp);
+        assert!(slots.take(Some(ip("2001:db8:1:3::1"))).is_ok());
     }
 
     #[test]
     fn places_are_bounded_in_all_and_before_the_upgrade() {
         let slots = Slots::new(limits());
-        let mut held: Vec<Slot> = (0..4).map(|_| slots.take(ip("127.0.0.1")).unwrap()).collect();
-        assert_eq!(slots.take(ip("127.0.0.1")).unwrap_err(), Full::Upgrades);
+        let mut held: Vec<Slot> = (0..4).map(|_| slots.take(Some(ip("127.0.0.1"))).unwrap()).collect();
+        assert_eq!(slots.take(Some(ip("127.0.0.1"))).unwrap_err(), Full::Upgrades);
         for slot in &mut held {
             slot.upgraded();
             slot.upgraded();
         }
-        held.push(slots.take(ip("127.0.0.1")).unwrap());
-        assert_eq!(slots.take(ip("127.0.0.1")).unwrap_err(), Full::Total);
+        held.push(slots.take(Some(ip("127.0.0.1"))).unwrap());
+        assert_eq!(slots.take(Some(ip("127.0.0.1"))).unwrap_err(), Full::Total);
         held.clear();
         let taken = slots.with(std::mem::take);
         assert_eq!((taken.connections, taken.upgrades, taken.per_ip.len()), (0, 0, 0));
@@ -433,7 +500,7 @@ mod tests {
     fn connections_of_one_source_come_at_a_rate_and_others_are_not_touched() {
         let slots = Slots::new(limits());
         let (start, burst) = (Instant::from_secs(1), 20);
-        let begin = |from: &str, at: Instant| slots.take_at(ip(from), at).map(drop);
+        let begin = |from: &str, at: Instant| slots.take_at(Some(ip(from)), at).map(drop);
         assert!((0..burst).all(|_| begin("203.0.113.1", start).is_ok()));
         assert_eq!(begin("203.0.113.1", start), Err(Full::Rate));
         assert_eq!(begin("203.0.113.2", start), Ok(()));
@@ -458,9 +525,26 @@ mod tests {
     }
 
     #[test]
+    fn behind_a_proxy_the_client_counts() {
+        let slots = Slots::new(limits());
+        let proxied = |client: &str| {
+            let mut slot = slots.take(None).unwrap();
+            slot.upgraded();
+            slot.assign(ip(client)).map(|()| slot)
+        };
+        let first = proxied("203.0.113.1").unwrap();
+        let _second = slots.take(Some(ip("203.0.113.1"))).unwrap();
+        assert_eq!(proxied("203.0.113.1").unwrap_err(), Full::PerIp);
+        let other = proxied("203.0.113.2").unwrap();
+        drop((first, other));
+        assert_eq!(slots.with(|taken| taken.per_ip.clone()), BTreeMap::from([(ip("203.0.113.1"), 1)]));
+        assert_eq!(slots.with(|taken| taken.connections), 1);
+    }
+
+    #[test]
     fn loopback_counts_where_it_is_asked_for() {
         let slots = Slots::new(ServerLimits { count_loopback: true, ..limits() });
-        let _held = [slots.take(ip("::1")).unwrap(), slots.take(ip("::1")).unwrap()];
-        assert_eq!(slots.take(ip("::1")).unwrap_err(), Full::PerIp);
+        let _held = [slots.take(Some(ip("::1"))).unwrap(), slots.take(Some(ip("::1"))).unwrap()];
+        assert_eq!(slots.take(Some(ip("::1"))).unwrap_err(), Full::PerIp);
     }
 }

@@ -6,13 +6,17 @@
 //! A loopback or private listener is within reach of every web page that the user of that machine opens, so there the
 //! `Origin` and `Host` headers decide: a page of a foreign origin must not reach it directly, and not by a name of its
 //! own that resolves to it (DNS rebinding). Native programs send no `Origin`. On a public listener `Origin` is only
-//! counted: rights come from the handshake inside the link alone.
+//! counted: rights come from the handshake inside the link alone. What a trusted proxy passes on from a public address is as
+//! what comes to a public listener, wherever the proxy's own connection comes in.
 
 use std::net::IpAddr;
 
 use httparse::{EMPTY_HEADER, Header, Request, Status};
+use ipnet::IpNet;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use unamed_protocol::{Address, AddressClass, Host};
+
+use crate::forwarded::{self, ForwardedError};
 
 /// Longest head of a request, bytes.
 pub(crate) const HEAD_BYTES_MAX: usize = 8 * 1024;
@@ -28,18 +32,31 @@ pub(crate) struct Policy {
     pub(crate) hosts: Vec<String>,
     /// Origins that may use a guarded listener; `*` means any.
     pub(crate) origins: Vec<String>,
+    /// Networks of proxies that tell the truth about whom they speak for.
+    pub(crate) proxies: Vec<IpNet>,
 }
 
 impl Policy {
     /// The policy of a listener on `ip` of a node with these addresses.
-    pub(crate) fn new(ip: IpAddr, addresses: &[Address], origins: &[String]) -> Self {
+    pub(crate) fn new(ip: IpAddr, addresses: &[Address], origins: &[String], proxies: &[IpNet]) -> Self {
         let guarded = !ip.is_unspecified() && AddressClass::of_ip(ip) != AddressClass::Public;
         let host_text = |address: &Address| match &address.host {
             Host::Ip4(ip) => ip.to_string(),
             Host::Ip6(ip) => ip.to_string(),
             Host::Dns(name) | Host::Dns4(name) | Host::Dns6(name) => name.to_ascii_lowercase(),
         };
-        Self { guarded, hosts: addresses.iter().map(host_text).collect(), origins: origins.to_vec() }
+        Self {
+            guarded,
+            hosts: addresses.iter().map(host_text).collect(),
+            origins: origins.to_vec(),
+            proxies: proxies.to_vec(),
+        }
+    }
+
+    /// Whether a trusted proxy is at this address.
+    pub(crate) fn trusts(&self, ip: IpAddr) -> bool {
+        let ip = ip.to_canonical();
+        self.proxies.iter().any(|network| network.contains(&ip))
     }
 
     fn allows_host(&self, host: &str, local: IpAddr) -> bool {
@@ -115,6 +132,8 @@ pub(crate) enum Refusal {
     Version,
     /// The head is too long, or has too many headers.
     HeadTooLarge,
+    /// A trusted proxy does not tell, or not clearly, whom it speaks for.
+    Forwarded(ForwardedError),
     /// Too many connections from this address.
     PerIp,
     /// Too many connections in all.
@@ -126,6 +145,7 @@ impl Refusal {
     pub(crate) fn response(self) -> String {
         let (status, header, text) = match self {
             Self::BadRequest(what) => ("400 Bad Request", "", what),
+            Self::Forwarded(error) => ("400 Bad Request", "", error.text()),
             Self::Origin => {
                 ("403 Forbidden", "", "pages of this origin may not use this node; see --allow-origin")
             }
@@ -169,16 +189,37 @@ pub(crate) fn head_end(bytes: &[u8], from: usize) -> Option<usize> {
     Some(start.saturating_add(at).saturating_add(4))
 }
 
-/// Judges the head of a request that came in on the local address `local`.
-pub(crate) fn judge(head: &[u8], policy: &Policy, local: IpAddr) -> Result<Upgrade, Refusal> {
-    let mut headers = [EMPTY_HEADER; HEADERS_MAX];
-    let mut request = Request::new(&mut headers);
+/// Parses the head of a request.
+fn parse<'a, 'b>(head: &'b [u8], headers: &'a mut [Header<'b>]) -> Result<Request<'a, 'b>, Refusal> {
+    let mut request = Request::new(headers);
     match request.parse(head) {
-        Ok(Status::Complete(_)) => {}
-        Ok(Status::Partial) => return Err(Refusal::BadRequest("the request is cut short")),
-        Err(httparse::Error::TooManyHeaders) => return Err(Refusal::HeadTooLarge),
-        Err(_) => return Err(Refusal::BadRequest("this is no HTTP/1.1 request")),
+        Ok(Status::Complete(_)) => Ok(request),
+        Ok(Status::Partial) => Err(Refusal::BadRequest("the request is cut short")),
+        Err(httparse::Error::TooManyHeaders) => Err(Refusal::HeadTooLarge),
+        Err(_) => Err(Refusal::BadRequest("this is no HTTP/1.1 request")),
     }
+}
+
+/// For whom a trusted proxy speaks, by the head of its request; `None` if it does not say.
+pub(crate) fn forwarded_for(head: &[u8], policy: &Policy) -> Result<Option<IpAddr>, Refusal> {
+    let mut headers = [EMPTY_HEADER; HEADERS_MAX];
+    let request = parse(head, &mut headers)?;
+    let headers = Headers(request.headers);
+    let values = |name| headers.all(name).collect::<Result<Vec<&str>, Refusal>>();
+    let (x_forwarded_for, forwarded) = (values("x-forwarded-for")?, values("forwarded")?);
+    forwarded::client(&x_forwarded_for, &forwarded, |ip| policy.trusts(ip)).map_err(Refusal::Forwarded)
+}
+
+/// Judges the head of a request that came in on the local address `local`, passed on by a trusted proxy for the client
+/// `forwarded`, if there is one.
+pub(crate) fn judge(
+    head: &[u8],
+    policy: &Policy,
+    local: IpAddr,
+    forwarded: Option<IpAddr>,
+) -> Result<Upgrade, Refusal> {
+    let mut headers = [EMPTY_HEADER; HEADERS_MAX];
+    let request = parse(head, &mut headers)?;
     if request.version != Some(1) {
         return Err(Refusal::BadRequest("only HTTP/1.1 is served"));
     }
@@ -186,7 +227,8 @@ pub(crate) fn judge(head: &[u8], policy: &Policy, local: IpAddr) -> Result<Upgra
         return Err(Refusal::Method);
     }
     let headers = Headers(request.headers);
-    let foreign_origin = check_origin_and_host(&headers, policy, local)?;
+    let public = forwarded.is_some_and(|ip| AddressClass::of_ip(ip) == AddressClass::Public);
+    let foreign_origin = check_origin_and_host(&headers, policy, local, public)?;
     if !headers.has_token("upgrade", "websocket") {
         return Err(Refusal::NoUpgrade);
     }
@@ -202,12 +244,17 @@ pub(crate) fn judge(head: &[u8], policy: &Policy, local: IpAddr) -> Result<Upgra
     Ok(Upgrade { accept: derive_accept_key(key.as_bytes()), foreign_origin })
 }
 
-/// Whether the origin is foreign, if that is allowed here.
-fn check_origin_and_host(headers: &Headers<'_>, policy: &Policy, local: IpAddr) -> Result<bool, Refusal> {
+/// Whether the origin is foreign, if that is allowed here. `public` says that a trusted proxy passes it on from the Internet.
+fn check_origin_and_host(
+    headers: &Headers<'_>,
+    policy: &Policy,
+    local: IpAddr,
+    public: bool,
+) -> Result<bool, Refusal> {
     let host = headers.one("host")?.ok_or(Refusal::BadRequest("the header Host is missing"))?;
     let origin = headers.one("origin")?;
     // A listener on all addresses is public, but what reaches it over loopback comes from this machine.
-    if policy.guarded || local.to_canonical().is_loopback() {
+    if !public && (policy.guarded || local.to_canonical().is_loopback()) {
         if !policy.allows_host(host, local) {
             return Err(Refusal::Host);
         }
@@ -295,14 +342,14 @@ mod tests {
     }
 
     fn outcome(head: &[u8], policy: &Policy, local: &str) -> Result<bool, Refusal> {
-        let upgrade = judge(head, policy, local.parse().unwrap())?;
+        let upgrade = judge(head, policy, local.parse().unwrap(), None)?;
         assert_eq!(upgrade.accept, ACCEPT);
         Ok(upgrade.foreign_origin)
     }
 
     #[test]
     fn origins_on_a_loopback_listener() {
-        let policy = Policy::new(loopback(), &[], &["https://demo.example".into()]);
+        let policy = Policy::new(loopback(), &[], &["https://demo.example".into()], &[]);
         let cases = [
             (None, Ok(false)),
             (Some("http://localhost:8080"), Ok(false)),
@@ -329,7 +376,7 @@ mod tests {
 
     #[test]
     fn any_origin_passes_where_the_operator_says_so() {
-        let policy = Policy::new(loopback(), &[], &["*".into()]);
+        let policy = Policy::new(loopback(), &[], &["*".into()], &[]);
         let head = upgrade("localhost", &["Origin: null"]);
         assert_eq!(outcome(&head, &policy, "127.0.0.1"), Ok(true));
     }
@@ -352,7 +399,7 @@ mod tests {
             (private, "rebound.example", Err(Refusal::Host)),
         ];
         for (local, host, expected) in cases {
-            let policy = Policy::new(local, std::slice::from_ref(&listed), &[]);
+            let policy = Policy::new(local, std::slice::from_ref(&listed), &[], &[]);
             assert_eq!(outcome(&upgrade(host, &[]), &policy, &local.to_string()), expected, "{local} {host}");
         }
     }
@@ -360,15 +407,35 @@ mod tests {
     #[test]
     fn a_public_listener_counts_origins_and_takes_any_host() {
         for listen in ["0.0.0.0", "::", "93.184.216.34"] {
-            let policy = Policy::new(listen.parse().unwrap(), &[], &[]);
+            let policy = Policy::new(listen.parse().unwrap(), &[], &[], &[]);
             assert!(!policy.guarded, "{listen}");
             let head = upgrade("whatever.example", &["Origin: https://page.example"]);
             assert_eq!(outcome(&head, &policy, "93.184.216.34"), Ok(true));
             assert_eq!(outcome(&upgrade("whatever.example", &[]), &policy, "93.184.216.34"), Ok(false));
         }
         // The same listener, reached over loopback.
-        let policy = Policy::new("0.0.0.0".parse().unwrap(), &[], &[]);
+        let policy = Policy::new("0.0.0.0".parse().unwrap(), &[], &[], &[]);
         assert_eq!(outcome(&upgrade("rebound.example", &[]), &policy, "127.0.0.1"), Err(Refusal::Host));
+    }
+
+    #[test]
+    fn what_a_trusted_proxy_passes_on_from_the_internet_is_not_guarded() {
+        let proxies = ["127.0.0.1/32".parse().unwrap(), "10.0.0.0/8".parse().unwrap()];
+        let policy = Policy::new(loopback(), &[], &[], &proxies);
+        assert!(policy.trusts(loopback()) && policy.trusts("::ffff:10.1.2.3".parse().unwrap()));
+        assert!(!policy.trusts("11.0.0.1".parse().unwrap()));
+        let judged = |client: &str| {
+            let told = format!("X-Forwarded-For: {client}, 10.1.2.3");
+            let head = upgrade("node.example", &["Origin: https://page.example", &told]);
+            let forwarded = forwarded_for(&head, &policy)?;
+            judge(&head, &policy, loopback(), forwarded).map(|upgrade| upgrade.foreign_origin)
+        };
+        assert_eq!(judged("93.184.216.34"), Ok(true));
+        // A page that somebody opened near the proxy.
+        assert_eq!(judged("192.168.1.9"), Err(Refusal::Host));
+        assert_eq!(judged("127.0.0.1"), Err(Refusal::Host));
+        assert_eq!(judged("unknown"), Err(Refusal::Forwarded(ForwardedError::XForwardedFor)));
+        assert_eq!(forwarded_for(&upgrade("localhost", &[]), &policy), Ok(None));
     }
 
     #[test]
@@ -417,7 +484,7 @@ mod tests {
             (b"GET / HTTP/1.1\r\nHost".to_vec(), bad("the request is cut short")),
         ];
         for (head, expected) in cases {
-            let outcome = judge(&head, &Policy::new(loopback(), &[], &[]), loopback());
+            let outcome = judge(&head, &Policy::new(loopback(), &[], &[], &[]), loopback(), None);
             assert_eq!(outcome, Err(expected), "{}", String::from_utf8_lossy(&head));
         }
     }
@@ -426,7 +493,7 @@ mod tests {
     fn compression_is_not_negotiated() {
         let head =
             upgrade("localhost", &["Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits"]);
-        let response = judge(&head, &Policy::default(), loopback()).unwrap().response();
+        let response = judge(&head, &Policy::default(), loopback(), None).unwrap().response();
         assert_eq!(
             response,
             "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
@@ -438,6 +505,7 @@ mod tests {
     fn refusals_are_whole_http_answers() {
         let cases = [
             (Refusal::BadRequest("what"), "HTTP/1.1 400 "),
+            (Refusal::Forwarded(ForwardedError::Disagree), "HTTP/1.1 400 "),
             (Refusal::Origin, "HTTP/1.1 403 "),
             (Refusal::Host, "HTTP/1.1 403 "),
             (Refusal::Method, "HTTP/1.1 405 "),

@@ -211,3 +211,64 @@ async fn sockets_above_a_bound_are_refused_and_the_others_unharmed() {
         network.shutdown().await;
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn behind_a_trusted_proxy_the_client_is_limited_and_unclear_headers_are_answered() {
+    let limits = ServerLimits { connections_per_ip: 1, ..ServerLimits::default() };
+    let proxied = |builder: NetworkBuilder| {
+        builder.server_limits(limits).trusted_proxy("127.0.0.1/32".parse().unwrap())
+    };
+    let (network, port) = node(proxied).await;
+    let asked = async |headers: &str| {
+        let mut stream = connect(port).await;
+        stream.write_all(request(headers).as_bytes()).await.unwrap();
+        let mut status = [0; 12];
+        timeout(DEADLINE, stream.read_exact(&mut status)).await.unwrap().unwrap();
+        (stream, String::from_utf8_lossy(&status).into_owned())
+    };
+    let (_held, status) = asked("X-Forwarded-For: 6.6.6.6, 203.0.113.1\r\n").await;
+    assert_eq!(status, "HTTP/1.1 101");
+    let cases = [
+        ("X-Forwarded-For: 203.0.113.1\r\n", "HTTP/1.1 429", "driver_refused_per_ip"),
+        ("Forwarded: for=203.0.113.1\r\n", "HTTP/1.1 429", "driver_refused_per_ip"),
+        (
+            "X-Forwarded-For: 203.0.113.2\r\nForwarded: for=6.6.6.6\r\n",
+            "HTTP/1.1 400",
+            "driver_refused_forwarded",
+        ),
+        ("X-Forwarded-For: unknown\r\n", "HTTP/1.1 400", "driver_refused_forwarded"),
+        ("Forwarded: for=\"203.0.113.2\r\n", "HTTP/1.1 400", "driver_refused_forwarded"),
+        // From the internet by its proxy, as on a public listener.
+        (
+            "X-Forwarded-For: 203.0.113.2\r\nOrigin: https://page.example\r\n",
+            "HTTP/1.1 403",
+            "driver_refused_origin",
+        ),
+        (
+            "X-Forwarded-For: 93.184.216.34\r\nOrigin: https://page.example\r\n",
+            "HTTP/1.1 101",
+            "driver_origin_foreign",
+        ),
+        (
+            "X-Forwarded-For: 127.0.0.1\r\nOrigin: https://page.example\r\n",
+            "HTTP/1.1 403",
+            "driver_refused_origin",
+        ),
+    ];
+    for (headers, expected, counter) in cases {
+        let before = metric(&network, counter).await;
+        let (_stream, status) = asked(headers).await;
+        assert_eq!((status.as_str(), metric(&network, counter).await), (expected, before + 1), "{headers}");
+    }
+    network.shutdown().await;
+
+    // From elsewhere, the headers are anybody's word.
+    let (network, port) = node(|builder| builder.trusted_proxy("10.0.0.0/8".parse().unwrap())).await;
+    let mut stream = connect(port).await;
+    stream.write_all(request("X-Forwarded-For: nonsense\r\n").as_bytes()).await.unwrap();
+    let mut status = [0; 12];
+    timeout(DEADLINE, stream.read_exact(&mut status)).await.unwrap().unwrap();
+    assert_eq!(&status, b"HTTP/1.1 101");
+    assert_eq!(metric(&network, "driver_forwarded").await, 0);
+    network.shutdown().await;
+}

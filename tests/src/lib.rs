@@ -10,18 +10,24 @@ use std::io::{self, BufRead as _, BufReader, Read, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, OnceLock, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 pub use serde_json::{Value, json};
 
+mod certificates;
+mod http;
 mod nodes;
+mod proxies;
 mod scratch;
 mod usage;
 
+pub use certificates::certificate;
+pub use http::http_get;
 pub use nodes::{Member, Service, identity, port};
+pub use proxies::{Proxy, needed, own_address};
 pub use scratch::Scratch;
 pub use usage::{Usage, limit_descriptors, may_open};
 
@@ -81,7 +87,7 @@ pub struct Process {
     waiting: VecDeque<Value>,
     /// Every event that came, in order.
     history: Vec<Value>,
-    stderr: Arc<Mutex<String>>,
+    stderr: Arc<(Mutex<String>, Condvar)>,
 }
 
 impl Process {
@@ -102,7 +108,7 @@ impl Process {
                 }
             });
         }
-        let stderr = Arc::new(Mutex::new(String::new()));
+        let stderr = Arc::new((Mutex::new(String::new()), Condvar::new()));
         if let Some(pipe) = child.stderr.take() {
             let stderr = Arc::clone(&stderr);
             thread::spawn(move || collect(pipe, &stderr));
@@ -199,7 +205,21 @@ impl Process {
     /// What the process wrote to stderr so far.
     #[must_use]
     pub fn stderr(&self) -> String {
-        self.stderr.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.stderr.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Waits until the process has written `text` to stderr, by [`DEADLINE`].
+    ///
+    /// # Panics
+    /// If it does not in time.
+    #[track_caller]
+    pub fn wait_says(&self, text: &str) {
+        let (said, news) = &*self.stderr;
+        let said = said.lock().unwrap_or_else(PoisonError::into_inner);
+        let missing = |said: &mut String| !said.contains(text);
+        let (said, timed_out) =
+            news.wait_timeout_while(said, DEADLINE, missing).unwrap_or_else(PoisonError::into_inner);
+        assert!(!timed_out.timed_out(), "{}: waiting for {text:?} on stderr, which has:\n{said}", self.name);
     }
 
     /// Writes one line to stdin.
@@ -221,6 +241,16 @@ impl Process {
     #[must_use]
     pub fn id(&self) -> u32 {
         self.child.id()
+    }
+
+    /// Whether the process has ended.
+    pub fn has_ended(&mut self) -> bool {
+        matches!(self.child.try_wait(), Ok(Some(_)) | Err(_))
+    }
+
+    /// Asks the process to read its files again (SIGHUP).
+    pub fn reload(&self) {
+        self.signal(Signal::HUP);
     }
 
     /// Asks the process to end (SIGTERM).
@@ -322,10 +352,11 @@ impl Drop for Process {
     }
 }
 
-fn collect(pipe: impl Read, into: &Mutex<String>) {
+fn collect(pipe: impl Read, into: &(Mutex<String>, Condvar)) {
     for line in BufReader::new(pipe).split(b'\n').map_while(Result::ok) {
-        let mut text = into.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut text = into.0.lock().unwrap_or_else(PoisonError::into_inner);
         text.push_str(&String::from_utf8_lossy(&line));
         text.push('\n');
+        into.1.notify_all();
     }
 }

@@ -1,6 +1,9 @@
 //! Service nodes and members of rooms as processes.
 
-use crate::{Process, Scratch, Value, unamed};
+use std::path::Path;
+use std::process::Command;
+
+use crate::{Process, Scratch, Value, program, unamed};
 
 /// A running `unamed serve` on a free port of the loopback interface.
 #[derive(Debug)]
@@ -33,9 +36,19 @@ impl Service {
     #[must_use]
     #[track_caller]
     pub fn start_with(scratch: &Scratch, name: &str, args: &[&str]) -> Self {
+        Self::start_of(program(), scratch, name, args)
+    }
+
+    /// The same of another program than that of the tree.
+    ///
+    /// # Panics
+    /// If it does not say where it listens.
+    #[must_use]
+    #[track_caller]
+    pub fn start_of(program: &Path, scratch: &Scratch, name: &str, args: &[&str]) -> Self {
         let state = scratch.file(name);
-        let fixed = ["serve", "--json", "--state", &state];
-        let command = unamed(fixed.iter().chain(args));
+        let mut command = Command::new(program);
+        command.args(["serve", "--json", "--state", &state]).args(args);
         let mut process = Process::spawn(name, command).unwrap_or_else(|error| panic!("{name}: {error}"));
         let event = process.wait("its address", |event| event["event"] == "listening");
         let text = |value: &Value| value.as_str().unwrap_or_else(|| panic!("{name}: {event}")).to_owned();
@@ -60,10 +73,28 @@ impl Member {
     #[must_use]
     #[track_caller]
     pub fn start(scratch: &Scratch, name: &str, room: &str, bootstrap: &str, args: &[&str]) -> Self {
+        Self::start_of(program(), scratch, name, room, bootstrap, args)
+    }
+
+    /// The same of another program than that of the tree.
+    ///
+    /// # Panics
+    /// If it cannot be started.
+    #[must_use]
+    #[track_caller]
+    pub fn start_of(
+        program: &Path,
+        scratch: &Scratch,
+        name: &str,
+        room: &str,
+        bootstrap: &str,
+        args: &[&str],
+    ) -> Self {
         let (key, state) = (scratch.file(&format!("{name}.key")), scratch.file(name));
         let peer = identity(&key);
-        let fixed = ["room", room, "--bootstrap", bootstrap, "--json", "--identity", &key, "--state", &state];
-        let command = unamed(fixed.iter().chain(args));
+        let mut command = Command::new(program);
+        command.args(["room", room, "--bootstrap", bootstrap, "--json", "--identity", &key]);
+        command.args(["--state", &state]).args(args);
         let process = Process::spawn(name, command).unwrap_or_else(|error| panic!("{name}: {error}"));
         Self { process, peer }
     }

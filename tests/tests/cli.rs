@@ -103,6 +103,59 @@ fn a_port_in_use_is_named() {
 }
 
 #[test]
+fn a_configuration_file_starts_a_node_and_a_flag_wins_over_it() {
+    let scratch = Scratch::new().expect("a folder");
+    let file = scratch.file("unamed.toml");
+    let state = scratch.file("state");
+    fs::write(
+        &file,
+        format!("listen = \"127.0.0.1:0\"\nnetwork = \"filed\"\nstate = {state:?}\njson = true\n"),
+    )
+    .expect("a file");
+    let checked = output(&["config", "check", &file]);
+    assert_eq!((checked.status.code(), checked.stdout), (Some(0), format!("{file}: ok\n").into_bytes()));
+    let mut process = Process::spawn("service", unamed(["serve", "--config", &file])).expect("it starts");
+    let event = process.wait("its address", |event| event["event"] == "listening");
+    let address = event["addresses"][0].as_str().expect("an address").to_owned();
+    // The network is the file's, unless a flag says otherwise.
+    let find = |args: &[&str]| {
+        let fixed = ["find", "any room", "--config", &file, "--bootstrap", &address, "--state", "none"];
+        let mut command = unamed(fixed.iter().chain(args));
+        command.env("UNAMED_STATE", scratch.file("other")).current_dir(scratch.path());
+        command.stdin(Stdio::null()).output().expect("it runs")
+    };
+    let found = find(&[]);
+    assert_eq!(found.status.code(), Some(0), "{}", String::from_utf8_lossy(&found.stderr));
+    assert!(scratch.path().join("none").is_dir() && !scratch.path().join("other").exists());
+    assert_eq!(find(&["--network", "flagged"]).status.code(), Some(4));
+    drop(process);
+}
+
+#[test]
+fn the_example_is_a_configuration_and_a_bad_one_is_refused_by_name() {
+    let scratch = Scratch::new().expect("a folder");
+    let (file, missing) = (scratch.file("unamed.toml"), scratch.file("missing.toml"));
+    let example = output(&["config", "example"]);
+    assert_eq!(example.status.code(), Some(0));
+    fs::write(&file, &example.stdout).expect("a file");
+    assert_eq!(output(&["config", "check", &file]).status.code(), Some(0));
+    for (text, code, named) in [
+        ("speed = 9", 2, "speed"),
+        ("clients-max = -1", 2, "clients-max"),
+        ("ban-time = \"31d\"", 2, "31d is not in 1s to 30d"),
+        ("ban-time = 3600", 2, "the unit is missing"),
+        ("tls-cert = \"x\"", 2, "--tls-key"),
+        ("json = ", 3, "line 1"),
+    ] {
+        fs::write(&file, text).expect("a file");
+        assert_fails(&["config", "check", &file], code, named);
+        assert_fails(&["serve", "--listen", "127.0.0.1:0", "--config", &file], code, named);
+    }
+    assert_fails(&["config", "check", &missing], 3, &missing);
+    assert_fails(&["serve", "--config", &missing], 3, &missing);
+}
+
+#[test]
 fn a_find_shows_its_route_and_the_members() {
     let scratch = Scratch::new().expect("a folder");
     let first = Service::start(&scratch, "service-1", &[]);

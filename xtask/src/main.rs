@@ -1,4 +1,5 @@
-//! Developer commands: `cargo xtask test | demo | web | bench | fuzz | coverage | kill | soak | bounds | advisories`.
+//! Developer commands: `cargo xtask test | demo | web | bench | fuzz | coverage | kill | soak | bounds | upgrade |
+//! advisories`.
 
 use std::process::ExitCode;
 
@@ -15,6 +16,7 @@ mod run;
 mod smoke;
 mod steps;
 mod tools;
+mod upgrade;
 mod web;
 
 #[derive(Parser)]
@@ -86,6 +88,12 @@ enum Command {
         #[arg(long, default_value_t = 1_000_000)]
         keys: u64,
     },
+    /// Replace service nodes of an earlier commit's program by the tree's, one after another, while members talk.
+    Upgrade {
+        /// The earlier commit.
+        #[arg(long, default_value = "HEAD^")]
+        from: String,
+    },
     /// Check the dependencies against the database of security advisories, which is fetched.
     Advisories,
 }
@@ -102,7 +110,16 @@ fn main() -> ExitCode {
         Command::Kill { times, seed } => processes::kill(&root, times, seed),
         Command::Soak { minutes, connections } => processes::soak(&root, minutes, connections),
         Command::Bounds { keys } => processes::bounds(&root, keys),
+        Command::Upgrade { from } => said(upgrade::upgrade(&root, &from)),
         Command::Advisories => steps::advisories(&root),
     };
     if good { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// Says what went wrong, if something did; whether nothing did.
+fn said(outcome: Result<(), String>) -> bool {
+    if let Err(why) = &outcome {
+        eprintln!("{why}");
+    }
+    outcome.is_ok()
 }

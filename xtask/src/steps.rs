@@ -6,7 +6,7 @@ use std::sync::Mutex;
 
 use crate::report::{Outcome, Report};
 use crate::tools::{self, Tool};
-use crate::{browser, run, smoke, web};
+use crate::{browser, run, smoke, upgrade, web};
 
 /// Tests counted from what the test runners say of themselves.
 #[derive(Debug, Default)]
@@ -37,6 +37,7 @@ pub(crate) fn test(root: &Path, quick: bool, build_std: bool) -> bool {
         });
         report.step("docs", || docs(root));
         report.step("dependencies", || dependencies(root));
+        report.step("rolling upgrade", || rolling_upgrade(root));
         report.step("simulator smoke", || smoke::smoke(root).into());
     }
     let good = report.finish();
@@ -80,6 +81,10 @@ fn docs(root: &Path) -> Outcome {
 
 /// All tests but the doc tests; the process tests find the program where the step before has put it.
 fn tests(root: &Path, count: &Mutex<Count>) -> Outcome {
+    if let Err(why) = tools::web_servers() {
+        return Err(format!("nginx and Caddy, which tests put in front of nodes, cannot be had: {why}"))
+            .into();
+    }
     let mut command = if let Some(nextest) = tools::find_or_install(root, "nextest", &[]) {
         nextest.command(root, &["run", "--workspace", "--locked", "--no-fail-fast"])
     } else {
@@ -99,6 +104,16 @@ fn built_or_skipped(root: &Path) -> Outcome {
         web::build(root, false).into()
     } else {
         Outcome::Skipped("it was never built here: see `cargo xtask web`".to_owned())
+    }
+}
+
+/// From the program of the commit before.
+fn rolling_upgrade(root: &Path) -> Outcome {
+    const BEFORE: &str = "HEAD^";
+    if upgrade::has_commit(root, BEFORE) {
+        upgrade::upgrade(root, BEFORE).into()
+    } else {
+        Outcome::Skipped("there is no commit before this one here".to_owned())
     }
 }
 

@@ -1,4 +1,5 @@
-//! Tools beside the toolchain: used where present, else installed into `target/tools`, else done without.
+//! Tools beside the toolchain: used where present, else installed (into `target/tools`, or from Debian's packages), else done
+//! without.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -52,6 +53,21 @@ pub(crate) fn find_or_install_in(
             None
         }
     }
+}
+
+/// nginx and Caddy, from Debian's packages where they are missing.
+///
+/// # Errors
+/// What went wrong, as one line.
+pub(crate) fn web_servers() -> Result<(), String> {
+    let present =
+        |program: &str| ["/usr/sbin", "/usr/bin"].iter().any(|dir| Path::new(dir).join(program).is_file());
+    let missing: Vec<&str> = ["nginx", "caddy"].into_iter().filter(|program| !present(program)).collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    println!("installing {} with apt-get", missing.join(", "));
+    run::apt_install(&missing)
 }
 
 /// Whether a component of the toolchain answers; if not, rustup is asked for it once.

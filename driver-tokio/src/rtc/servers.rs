@@ -67,7 +67,13 @@ mod tests {
         let addresses = bootstrap.iter().map(|text| text.parse::<unamed_protocol::Address>().unwrap());
         let configured: BTreeSet<_> = addresses.map(|address| (address.host, address.port)).collect();
         let ice_configured = own.iter().map(|url| IceServer::new(url, None).unwrap()).collect();
-        Dialler { configured, ice_configured, frame_bytes_max: 16 * 1024, counters: Arc::default() }
+        Dialler {
+            configured,
+            ice_configured,
+            frame_bytes_max: 16 * 1024,
+            counters: Arc::default(),
+            roots: crate::tls::TlsRoots::system(),
+        }
     }
 
     async fn urls(server: &str, dialler: &Dialler) -> Vec<String> {

@@ -51,6 +51,7 @@ impl End {
                 ice_configured: Vec::new(),
                 frame_bytes_max: FRAME_BYTES_MAX,
                 counters: Arc::default(),
+                roots: crate::tls::TlsRoots::system(),
             }),
         };
         (Self { orders, inbox, open: false, early: Vec::new() }, dial)

@@ -96,6 +96,36 @@ fn a_goodbye_is_told_at_once() {
 }
 
 #[test]
+fn a_service_node_that_ends_tells_its_clients_where_else_to_go() {
+    let mut world = World::new(6);
+    let node = NodeIndex(0);
+    // A client that has had no time to hear of others: it goes where the goodbye says.
+    let client = world.client(0);
+    while world.node(node).links().iter().all(|link| link.service) {
+        world.pass(ms(1));
+    }
+    let known = |event: &Event| matches!(event, Event::NewServiceAddress { .. });
+    let before = world.told(client).iter().filter(|event| known(event)).count();
+    assert_eq!(before, 0, "it knows of no other");
+    world.sim.shutdown(node);
+    world.pass(secs(3));
+    let closed = |event: &Event| matches!(event, Event::LinkClosed { reason: CloseReason::Shutdown, .. });
+    let told = world.told(client);
+    assert!(told.iter().any(closed), "{told:#?}");
+    let links = world.node(client).links();
+    assert!(links.iter().any(|link| link.service), "it is linked elsewhere: {links:?}");
+
+    // Members whose homes end do not notice.
+    let [a, b] = world.members_at(1, [1, 2]);
+    world.sim.shutdown(NodeIndex(1));
+    world.pass(secs(5));
+    world.say(a, 1, "still here");
+    world.pass(secs(5));
+    assert_eq!(world.story(b, 1), sentences(["7: still here"]));
+    assert_eq!(world.story(a, 1), Vec::<String>::new());
+}
+
+#[test]
 fn peers_of_other_networks_and_versions_are_refused_with_the_reason() {
     let mut world = World::new(1);
     let network = NetworkId::new("another").expect("a name");

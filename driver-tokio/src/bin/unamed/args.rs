@@ -1,11 +1,15 @@
-//! The command line. Every flag can also come from an environment variable, and the flag wins.
+//! The command line. Every flag can also come from an environment variable, or the configuration file; the flag wins over the
+//! variable, and that over the file.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::builder::FalseyValueParser;
 use clap::{Parser, Subcommand};
-use unamed_tokio::{Address, IceServer, NetworkId, PeerId, RoomKey, Stun};
+use unamed_tokio::{Address, IceServer, IpNet, NetworkId, PeerId, RoomKey, Stun};
+
+use crate::Failure;
+use crate::bounds::BoundArgs;
 
 /// A peer-to-peer network of named rooms.
 #[derive(Debug, Parser)]
@@ -21,22 +25,64 @@ pub(crate) struct Args {
     /// What to log on stderr: error, warn, info, debug, trace, or a filter like unamed_tokio=debug
     #[arg(long, global = true, env = "UNAMED_LOG", value_name = "FILTER", default_value = "warn")]
     pub(crate) log: String,
+
+    /// How to log: in lines for people, or as one JSON object a line
+    #[arg(
+        long,
+        global = true,
+        env = "UNAMED_LOG_FORMAT",
+        value_name = "human|json",
+        default_value = "human"
+    )]
+    pub(crate) log_format: LogFormat,
+
+    /// A file with settings by the names of flags; see `unamed config example`
+    #[arg(long, global = true, env = "UNAMED_CONFIG", value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+}
+
+/// How to log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum LogFormat {
+    /// In lines for people.
+    Human,
+    /// One JSON object a line.
+    Json,
 }
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Run a service node: one that others can dial and start from
-    Serve(ServeArgs),
+    Serve(Box<ServeArgs>),
     /// Join a room; lines on stdin are sent to its members
     Room(RoomArgs),
     /// Create or show an identity
     Id(IdArgs),
     /// Look for the members of a room without joining it, and show the way there
     Find(FindArgs),
+    /// Show links, rooms and the routing table of a running node
+    Status(StatusArgs),
+    /// Look for a room from a running node, or a new one, and draw the way hop by hop
+    Trace(TraceArgs),
+    /// Check a configuration file, or print one with every key
+    #[command(subcommand)]
+    Config(ConfigCommand),
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ConfigCommand {
+    /// Check a configuration file; files that it names are not opened
+    Check {
+        /// The file
+        #[arg(value_name = "FILE")]
+        file: PathBuf,
+    },
+    /// Print a configuration file with every key and its default
+    Example,
 }
 
 /// What every node takes.
-#[derive(Debug, clap::Args)]
+#[derive(Debug, PartialEq, clap::Args)]
 pub(crate) struct NodeArgs {
     /// A service node to start from, like /ip4/127.0.0.1/tcp/3001/ws; may be repeated
     #[arg(long, env = "UNAMED_BOOTSTRAP", value_name = "MULTIADDR", value_delimiter = ',')]
@@ -65,10 +111,14 @@ pub(crate) struct NodeArgs {
         hide_env_values = true
     )]
     pub(crate) ice_server: Vec<IceServer>,
+
+    /// The root certificates by which wss addresses are checked, in a PEM file [default: those that the system trusts]
+    #[arg(long, env = "UNAMED_TLS_ROOTS", value_name = "FILE")]
+    pub(crate) tls_roots: Option<PathBuf>,
 }
 
 /// What every client takes.
-#[derive(Debug, clap::Args)]
+#[derive(Debug, PartialEq, clap::Args)]
 pub(crate) struct ClientArgs {
     /// Also use ICE servers of third parties, and TURN, that service nodes hand out; a third party then learns this node's
     /// address, or carries its traffic
@@ -80,7 +130,7 @@ pub(crate) struct ClientArgs {
     pub(crate) no_webrtc: bool,
 }
 
-#[derive(Debug, clap::Args)]
+#[derive(Debug, PartialEq, clap::Args)]
 pub(crate) struct ServeArgs {
     /// The address to listen on; port 0 takes a free one; may be repeated
     #[arg(
@@ -95,6 +145,19 @@ pub(crate) struct ServeArgs {
     /// An address at which others can dial this node, where it differs from --listen; may be repeated
     #[arg(long, env = "UNAMED_ADDRESS", value_name = "MULTIADDR", value_delimiter = ',')]
     pub(crate) address: Vec<Address>,
+
+    /// Speak TLS on every --listen: the certificate chain in a PEM file. It is read again when it changes, and on SIGHUP
+    #[arg(long, env = "UNAMED_TLS_CERT", value_name = "FILE")]
+    pub(crate) tls_cert: Option<PathBuf>,
+
+    /// The private key of --tls-cert, in a PEM file
+    #[arg(long, env = "UNAMED_TLS_KEY", value_name = "FILE")]
+    pub(crate) tls_key: Option<PathBuf>,
+
+    /// A proxy in front of this node, or a network of them, whose X-Forwarded-For or Forwarded tells who the client is; may be
+    /// repeated
+    #[arg(long, env = "UNAMED_TRUSTED_PROXY", value_name = "CIDR", value_delimiter = ',', value_parser = network)]
+    pub(crate) trusted_proxy: Vec<IpNet>,
 
     /// Lets web pages of this origin connect to a listener on a loopback or private address; * lets all; may be repeated
     #[arg(long, env = "UNAMED_ALLOW_ORIGIN", value_name = "ORIGIN", value_delimiter = ',')]
@@ -114,14 +177,57 @@ pub(crate) struct ServeArgs {
     pub(crate) web: Option<SocketAddr>,
 
     /// Serve the files of this directory at --web, not the page that the program carries
-    #[arg(long, env = "UNAMED_WEB_ROOT", value_name = "DIR", requires = "web")]
+    #[arg(long, env = "UNAMED_WEB_ROOT", value_name = "DIR")]
     pub(crate) web_root: Option<PathBuf>,
 
     #[command(flatten)]
     pub(crate) node: NodeArgs,
+
+    /// Serve /metrics for Prometheus, and /healthz, at this address; port 0 takes a free one
+    #[arg(long, env = "UNAMED_METRICS", value_name = "IP:PORT")]
+    pub(crate) metrics: Option<SocketAddr>,
+
+    /// A Unix socket, for this user alone, by which `unamed status` and `unamed trace` ask this node
+    #[arg(long, env = "UNAMED_CONTROL", value_name = "PATH")]
+    pub(crate) control: Option<PathBuf>,
+
+    #[command(flatten)]
+    pub(crate) bounds: BoundArgs,
 }
 
-#[derive(Debug, clap::Args)]
+impl ServeArgs {
+    /// What the parsers of single values do not say.
+    ///
+    /// # Errors
+    /// Which flags do not go together, or which one is missing.
+    pub(crate) fn check(&self) -> Result<(), Failure> {
+        let exposed = self.listen.iter().find(|address| !address.ip().is_loopback());
+        if let Some(address) = exposed
+            && !self.i_know
+            && self.allow_origin.iter().any(|origin| origin == "*")
+        {
+            return Err(Failure::usage(format!(
+                "--allow-origin '*' with --listen {address}: every web page that somebody near this node opens could use \
+                 it; add --i-know if that is meant"
+            )));
+        }
+        match (&self.tls_cert, &self.tls_key) {
+            (Some(_), None) => {
+                return Err(Failure::usage("--tls-key is missing: the private key of --tls-cert"));
+            }
+            (None, Some(_)) => {
+                return Err(Failure::usage("--tls-cert is missing: the certificate of --tls-key"));
+            }
+            (Some(_), Some(_)) | (None, None) => {}
+        }
+        if self.web_root.is_some() && self.web.is_none() {
+            return Err(Failure::usage("--web is missing: where to serve --web-root"));
+        }
+        self.bounds.check()
+    }
+}
+
+#[derive(Debug, PartialEq, clap::Args)]
 pub(crate) struct RoomArgs {
     /// The room's name: 3 to 256 bytes
     #[arg(value_name = "NAME", value_parser = room_name)]
@@ -150,7 +256,7 @@ pub(crate) struct RoomArgs {
     pub(crate) node: NodeArgs,
 }
 
-#[derive(Debug, clap::Args)]
+#[derive(Debug, PartialEq, clap::Args)]
 pub(crate) struct IdArgs {
     /// The file with the secret key; created if it does not exist [default: unamed/identity.key in the user's
     /// configuration directory]
@@ -158,7 +264,7 @@ pub(crate) struct IdArgs {
     pub(crate) identity: Option<PathBuf>,
 }
 
-#[derive(Debug, clap::Args)]
+#[derive(Debug, PartialEq, clap::Args)]
 pub(crate) struct FindArgs {
     /// The room's name: 3 to 256 bytes
     #[arg(value_name = "NAME", value_parser = room_name)]
@@ -167,6 +273,31 @@ pub(crate) struct FindArgs {
     /// A file whose content, less its last newline, is the room's passphrase
     #[arg(long, env = "UNAMED_PASSPHRASE_FILE", value_name = "FILE")]
     pub(crate) passphrase_file: Option<PathBuf>,
+
+    #[command(flatten)]
+    pub(crate) node: NodeArgs,
+}
+
+#[derive(Debug, PartialEq, clap::Args)]
+pub(crate) struct StatusArgs {
+    /// The socket of the running node
+    #[arg(long, env = "UNAMED_CONTROL", value_name = "PATH")]
+    pub(crate) control: Option<PathBuf>,
+}
+
+#[derive(Debug, PartialEq, clap::Args)]
+pub(crate) struct TraceArgs {
+    /// The room's name, or its id in 64 hexadecimal digits
+    #[arg(value_name = "ROOM", value_parser = room_name)]
+    pub(crate) name: String,
+
+    /// A file whose content, less its last newline, is the room's passphrase
+    #[arg(long, env = "UNAMED_PASSPHRASE_FILE", value_name = "FILE")]
+    pub(crate) passphrase_file: Option<PathBuf>,
+
+    /// The socket of a running node, which then looks; without it a new node does
+    #[arg(long, env = "UNAMED_CONTROL", value_name = "PATH")]
+    pub(crate) control: Option<PathBuf>,
 
     #[command(flatten)]
     pub(crate) node: NodeArgs,
@@ -186,6 +317,12 @@ fn ice_server(text: &str) -> Result<IceServer, String> {
         }
     };
     IceServer::new(url, credential).map_err(|error| error.to_string())
+}
+
+/// A network, or one address.
+fn network(text: &str) -> Result<IpNet, &'static str> {
+    let one = || text.parse::<std::net::IpAddr>().map(IpNet::from);
+    text.parse().or_else(|_| one()).map_err(|_| "an IP address, or a network like 10.0.0.0/8, is expected")
 }
 
 fn stun(text: &str) -> Result<Stun, String> {
@@ -248,6 +385,14 @@ mod tests {
     }
 
     #[test]
+    fn proxies_are_networks_or_addresses() {
+        let args = parse("serve --trusted-proxy 10.0.0.0/8,::1 --trusted-proxy 127.0.0.1");
+        let Command::Serve(serve) = args.unwrap().command else { panic!("another command") };
+        let expected = ["10.0.0.0/8", "::1/128", "127.0.0.1/32"].map(|text| text.parse().unwrap());
+        assert_eq!(serve.trusted_proxy, expected);
+    }
+
+    #[test]
     fn ice_servers_and_stun_are_read() {
         let args =
             parse("serve --ice-server stun:a.example --ice-server turn:b.example:5349,me,a,b --stun 3478");
@@ -275,6 +420,8 @@ mod tests {
             ("serve --listen localhost", "--listen", ErrorKind::ValueValidation),
             ("serve --listen 127.0.0.1:99999", "--listen", ErrorKind::ValueValidation),
             ("serve --address /ip4/1.2.3.4/tcp/0/ws", "--address", ErrorKind::ValueValidation),
+            ("serve --trusted-proxy 10.0.0.0/33", "--trusted-proxy", ErrorKind::ValueValidation),
+            ("serve --trusted-proxy localhost", "--trusted-proxy", ErrorKind::ValueValidation),
             ("serve --stun 0", "--stun", ErrorKind::ValueValidation),
             ("serve --stun yes", "--stun", ErrorKind::ValueValidation),
             ("serve --ice-server http://a.example", "--ice-server", ErrorKind::ValueValidation),

@@ -1,30 +1,52 @@
-//! Logging on stderr, at no more than ten lines a second: whoever can make a node log could else fill its disk, or hide what
+//! Logging on stderr, for people or as JSON, at no more than ten lines a second: whoever can make a node log could else fill its disk, or hide what
 //! matters among what does not. `debug` and `trace` are not bounded: who asks for them wants everything.
 
 use std::io::{self, IsTerminal as _, Write};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
-use std::time::Instant;
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use tracing::{Level, Metadata};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::MakeWriter;
 
 use crate::Failure;
+use crate::args::LogFormat;
 
 /// Lines in one second.
 const LINES_MAX: u32 = 10;
 
+/// Whether what is said on stderr is said as JSON.
+static JSON: AtomicBool = AtomicBool::new(false);
+
+/// Says something on stderr, which may be closed, in the form of the log.
+pub(crate) fn say(message: &str) {
+    let _ = if JSON.load(Ordering::Relaxed) {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let line = serde_json::json!({ "unix_s": since.as_secs_f64(), "level": "NOTE", "fields": { "message": message } });
+        writeln!(io::stderr(), "{line}")
+    } else {
+        writeln!(io::stderr(), "unamed: {message}")
+    };
+}
+
 /// Starts logging by this filter.
-pub(crate) fn start(filter: &str) -> Result<(), Failure> {
+pub(crate) fn start(filter: &str, format: LogFormat) -> Result<(), Failure> {
     let filter =
         EnvFilter::try_new(filter).map_err(|error| Failure::usage(format!("--log {filter:?}: {error}")))?;
-    tracing_subscriber::fmt()
+    let log = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(Stderr::default())
         .with_ansi(io::stderr().is_terminal())
         // Its complaint about a closed stderr would go to stderr, and panic.
-        .log_internal_errors(false)
-        .init();
+        .log_internal_errors(false);
+    match format {
+        LogFormat::Human => log.init(),
+        LogFormat::Json => {
+            JSON.store(true, Ordering::Relaxed);
+            log.json().with_ansi(false).init();
+        }
+    }
     Ok(())
 }
 
@@ -97,7 +119,7 @@ impl<'a> MakeWriter<'a> for Stderr {
             None => Line::LeftOut,
             Some(0) => Line::Written,
             Some(left_out) => {
-                let _ = writeln!(io::stderr(), "unamed: {left_out} lines were left out");
+                say(&format!("{left_out} lines were left out"));
                 Line::Written
             }
         }

@@ -37,6 +37,9 @@ pub(crate) fn builder(args: &NodeArgs) -> Result<NetworkBuilder, Failure> {
     for address in &args.bootstrap {
         builder = builder.bootstrap(address.clone());
     }
+    if let Some(path) = &args.tls_roots {
+        builder = builder.tls_roots(path);
+    }
     for server in &args.ice_server {
         builder = builder.ice_server(server.clone());
     }
@@ -59,6 +62,9 @@ pub(crate) async fn start(builder: NetworkBuilder) -> Result<Network, Failure> {
             }
             StartError::Listen { .. } => Failure::other(format!("--listen: {message}")),
             StartError::Stun { .. } => Failure::other(format!("--stun: {message}")),
+            StartError::TlsRoots(_) => Failure::file(format!("--tls-roots: {message}")),
+            StartError::Tls(_) => Failure::file(format!("--tls-cert: {message}")),
+            StartError::NotCertified(_) => Failure::usage(format!("--address is missing: {message}")),
             StartError::TooManyIceServers => Failure::usage(format!("--ice-server: {message}")),
             StartError::TooManyAddresses
             | StartError::AddressWithoutListener(_)

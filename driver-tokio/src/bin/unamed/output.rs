@@ -19,6 +19,9 @@ pub(crate) enum Line<'a> {
         /// Where the demo page is, if it is served.
         #[serde(skip_serializing_if = "Option::is_none")]
         web: Option<String>,
+        /// Where metrics are, if they are served.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        metrics: Option<String>,
     },
     /// A room is joined.
     Joined { room: &'a str, room_id: String, alone: bool, members: Vec<String> },
@@ -96,13 +99,16 @@ impl<'a> Line<'a> {
     /// The same for people.
     fn text(&self) -> String {
         match self {
-            Self::Listening { peer_id, addresses, web } => {
+            Self::Listening { peer_id, addresses, web, metrics } => {
                 let mut text = format!("peer id  {peer_id}");
                 for address in addresses {
                     text.push_str(&format!("\naddress  {address}"));
                 }
                 if let Some(web) = web {
                     text.push_str(&format!("\nweb page {web}"));
+                }
+                if let Some(metrics) = metrics {
+                    text.push_str(&format!("\nmetrics  {metrics}"));
                 }
                 text
             }
@@ -198,6 +204,11 @@ impl Output {
         self.write(found, || found.text())
     }
 
+    /// Writes whatever can be shown either way.
+    pub(crate) fn show(self, value: &impl Serialize, text: impl FnOnce() -> String) -> io::Result<()> {
+        self.write(value, text)
+    }
+
     fn write(self, value: &impl Serialize, text: impl FnOnce() -> String) -> io::Result<()> {
         let mut line = if self.json { serde_json::to_string(value)? } else { text() };
         line.push('\n');
@@ -236,7 +247,7 @@ pub(crate) const fn describe(reason: CloseReason) -> &'static str {
         CloseReason::Unresolved => "the name does not resolve",
         CloseReason::NotWebSocket => "no WebSocket answers there",
         CloseReason::Tls => "TLS failed",
-        CloseReason::Unsupported => "such addresses (wss) are not supported",
+        CloseReason::Unsupported => "such addresses are not supported",
         CloseReason::RelayLost => "the relay went away",
         CloseReason::RelayRefused => "the relay refused",
         CloseReason::Ice => "WebRTC found no way there",
@@ -276,6 +287,7 @@ mod tests {
             peer_id: "P".into(),
             addresses: vec!["A".into()],
             web: web.map(Into::into),
+            metrics: None,
         };
         let left = Line::MemberLeft { peer_id: "P".into(), reason: MemberLeftReason::Lost.as_str() };
         let cases = [

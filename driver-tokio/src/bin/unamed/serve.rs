@@ -1,27 +1,28 @@
 //! `unamed serve`
 
-use unamed_tokio::{Address, Network, NetworkEvent, NetworkId};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use unamed_tokio::{Address, Network, NetworkEvent, NetworkId, TlsCertificate};
 
 use crate::args::ServeArgs;
+#[cfg(unix)]
+use crate::control::Control;
+use crate::http::Http;
+use crate::metrics::{self, Watched};
 use crate::output::{Line, Output, describe};
-use crate::signals::{Asked, Signals};
+use crate::signals::{Noted, Signals};
 use crate::web::{PageConfig, Pages, Web};
 use crate::{Failure, node, say};
 
 /// Runs a service node until a signal comes.
 pub(crate) async fn run(args: ServeArgs, json: bool) -> Result<(), Failure> {
-    let exposed = args.listen.iter().find(|address| !address.ip().is_loopback());
-    if let Some(address) = exposed
-        && !args.i_know
-        && args.allow_origin.iter().any(|origin| origin == "*")
-    {
-        return Err(Failure::usage(format!(
-            "--allow-origin '*' with --listen {address}: every web page that somebody near this node opens could use \
-             it; add --i-know if that is meant"
-        )));
-    }
-    let (mut signals, asked) = (Signals::new()?, Asked::new()?);
-    let mut builder = node::builder(&args.node)?.stun(args.stun);
+    args.check()?;
+    let (mut signals, asked, reload) = (Signals::new()?, Noted::asked()?, Noted::reload()?);
+    let bounds = args.bounds.clone();
+    let builder = node::builder(&args.node)?.stun(args.stun).server_limits(bounds.server());
+    let mut builder = builder.configure(move |config| bounds.apply(config));
     for address in &args.listen {
         builder = builder.listen(*address);
     }
@@ -31,25 +32,107 @@ pub(crate) async fn run(args: ServeArgs, json: bool) -> Result<(), Failure> {
     for origin in &args.allow_origin {
         builder = builder.allow_origin(origin.trim_end_matches('/'));
     }
+    for network in &args.trusted_proxy {
+        builder = builder.trusted_proxy(*network);
+    }
+    let certificate = certificate(&args)?;
+    if let Some(certificate) = &certificate {
+        builder = builder.tls(certificate.clone());
+    }
     let web = bind_web(&args).await?;
     if let Some(web) = &web {
         builder = builder.allow_origin(web.origin());
     }
+    let metrics = bind_metrics(args.metrics).await?;
+    #[cfg(unix)]
+    let control = args.control.as_deref().map(Control::bind).transpose()?;
     let network = node::start(builder).await?;
-    announce(&network, &args, web.as_ref(), json);
+    announce(&network, &args, web.as_ref(), metrics.as_ref(), json);
+    let draining = Arc::new(AtomicBool::new(false));
+    if let Some(http) = metrics {
+        let bootstrapped = !args.node.bootstrap.is_empty();
+        let watched = Watched { network: network.clone(), bootstrapped, draining: Arc::clone(&draining) };
+        // Until the program ends: who watches sees it drain.
+        tokio::spawn(metrics::run(http, watched));
+    }
+    #[cfg(unix)]
+    let _socket_file = control.map(|(control, file)| {
+        tokio::spawn(control.run(network.clone()));
+        file
+    });
     let config = PageConfig {
         network: network.network_id().as_str().into(),
         bootstrap: network.addresses().iter().map(Address::to_string).collect(),
     };
+    tell_manager(Stage::Ready);
     tokio::select! {
         () = watch(&network, &args.node.bootstrap) => {}
         () = signals.next() => {}
         () = serve_web(web, &config) => {}
         () = answer(&network, asked, json) => {}
+        () = keep_certified(certificate, reload) => {}
     }
     signals.exit_on_next();
+    draining.store(true, Ordering::Relaxed);
+    tell_manager(Stage::Stopping);
     network.shutdown().await;
     Ok(())
+}
+
+/// What a service manager wants to hear of.
+#[derive(Clone, Copy, Debug)]
+enum Stage {
+    /// The node listens.
+    Ready,
+    /// The node says goodbye.
+    Stopping,
+}
+
+/// Tells systemd, if it started this and wants to know (`Type=notify`).
+#[cfg(target_os = "linux")]
+fn tell_manager(stage: Stage) {
+    let state = match stage {
+        Stage::Ready => sd_notify::NotifyState::Ready,
+        Stage::Stopping => sd_notify::NotifyState::Stopping,
+    };
+    if let Err(error) = sd_notify::notify(&[state]) {
+        tracing::warn!(%error, "the service manager is not told");
+    }
+}
+
+/// There is none that wants to.
+#[cfg(not(target_os = "linux"))]
+const fn tell_manager(_: Stage) {}
+
+async fn bind_metrics(address: Option<SocketAddr>) -> Result<Option<Http>, Failure> {
+    let Some(address) = address else { return Ok(None) };
+    let bound = Http::bind(address).await;
+    bound.map(Some).map_err(|error| Failure::other(format!("--metrics: listening on {address}: {error}")))
+}
+
+/// The certificate of the listeners, if they are to speak TLS.
+fn certificate(args: &ServeArgs) -> Result<Option<TlsCertificate>, Failure> {
+    let (Some(chain), Some(key)) = (&args.tls_cert, &args.tls_key) else { return Ok(None) };
+    TlsCertificate::open(chain, key).map(Some).map_err(|error| {
+        let flag = if error.path == *chain { "--tls-cert" } else { "--tls-key" };
+        Failure::file(format!("{flag} {error}"))
+    })
+}
+
+/// Reads the certificate again whenever the signal asks for it, and does not end.
+async fn keep_certified(certificate: Option<TlsCertificate>, mut reload: Noted) {
+    loop {
+        reload.next().await;
+        let Some(certificate) = certificate.clone() else {
+            say("SIGHUP: there is nothing to read again without --tls-cert");
+            continue;
+        };
+        match tokio::task::spawn_blocking(move || certificate.reload()).await {
+            Ok(Ok(())) => say("SIGHUP: the certificate was read again"),
+            Ok(Err(error)) => say(&format!("SIGHUP: {error}; the certificate of before stays in use")),
+            Err(_) => return,
+        }
+    }
 }
 
 async fn bind_web(args: &ServeArgs) -> Result<Option<Web>, Failure> {
@@ -67,7 +150,7 @@ async fn serve_web(web: Option<Web>, config: &PageConfig) {
     }
 }
 
-fn announce(network: &Network, args: &ServeArgs, web: Option<&Web>, json: bool) {
+fn announce(network: &Network, args: &ServeArgs, web: Option<&Web>, metrics: Option<&Http>, json: bool) {
     if args.node.identity.is_none() && args.node.state.is_none() {
         say("this identity lasts for this run only; --identity or --state keeps one");
     }
@@ -75,6 +158,7 @@ fn announce(network: &Network, args: &ServeArgs, web: Option<&Web>, json: bool) 
         peer_id: network.peer_id().to_string(),
         addresses: network.addresses().iter().map(Address::to_string).collect(),
         web: web.map(|web| format!("{}/", web.origin())),
+        metrics: metrics.map(|http| format!("http://{}/metrics", http.local())),
     };
     // A node that serves others does not end because nobody reads what it prints.
     let _ = Output { json }.line(&listening);
@@ -86,7 +170,7 @@ fn announce(network: &Network, args: &ServeArgs, web: Option<&Web>, json: bool) 
 }
 
 /// Prints how the node is whenever it is asked to, and does not end.
-async fn answer(network: &Network, mut asked: Asked, json: bool) {
+async fn answer(network: &Network, mut asked: Noted, json: bool) {
     loop {
         asked.next().await;
         let metrics = Line::Metrics {

@@ -54,29 +54,41 @@ fn listen(kind: tokio::signal::unix::SignalKind) -> Result<tokio::signal::unix::
     tokio::signal::unix::signal(kind).map_err(failed)
 }
 
-/// The signal that asks how the node is: SIGUSR1.
-pub(crate) struct Asked {
+/// A signal that does not end the program.
+pub(crate) struct Noted {
     #[cfg(unix)]
-    asked: tokio::signal::unix::Signal,
+    signal: tokio::signal::unix::Signal,
 }
 
-impl Asked {
-    /// Takes the signal over from its default action, which ends the program.
+impl Noted {
+    /// The signal that asks how the node is: SIGUSR1. Taken over from its default action, as the next.
     #[cfg(unix)]
-    pub(crate) fn new() -> Result<Self, Failure> {
-        Ok(Self { asked: listen(tokio::signal::unix::SignalKind::user_defined1())? })
+    pub(crate) fn asked() -> Result<Self, Failure> {
+        Ok(Self { signal: listen(tokio::signal::unix::SignalKind::user_defined1())? })
+    }
+
+    /// The signal to read files again: SIGHUP.
+    #[cfg(unix)]
+    pub(crate) fn reload() -> Result<Self, Failure> {
+        Ok(Self { signal: listen(tokio::signal::unix::SignalKind::hangup())? })
     }
 
     /// There is no such signal on this system.
     #[cfg(not(unix))]
-    pub(crate) fn new() -> Result<Self, Failure> {
+    pub(crate) fn asked() -> Result<Self, Failure> {
+        Ok(Self {})
+    }
+
+    /// There is no such signal on this system.
+    #[cfg(not(unix))]
+    pub(crate) fn reload() -> Result<Self, Failure> {
         Ok(Self {})
     }
 
     /// Waits for the signal.
     #[cfg(unix)]
     pub(crate) async fn next(&mut self) {
-        if self.asked.recv().await.is_none() {
+        if self.signal.recv().await.is_none() {
             std::future::pending().await
         }
     }

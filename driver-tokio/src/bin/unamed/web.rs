@@ -8,28 +8,20 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
-use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::header::{self, HeaderValue};
-use hyper::service::service_fn;
-use hyper::{Method, Request, Response, StatusCode};
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper::{Method, Request, StatusCode};
 use serde::Serialize;
-use tokio::net::TcpListener;
-use tokio::sync::Semaphore;
+
+use crate::http::{self, Answer, Http};
 
 /// What `cargo xtask web` built: names and contents.
 static BUILT: &[(&str, &[u8])] = include!(concat!(env!("OUT_DIR"), "/web_files.rs"));
 
 /// Connections at a time.
 const CONNECTIONS_MAX: usize = 256;
-/// How long a request may take to arrive.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
-/// Pause of accepting when file descriptors are used up.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// The page's own scripts, the module, its worker, and links to any service node.
 const POLICY: &str = "default-src 'self'; script-src 'self' 'wasm-unsafe-eval'; worker-src 'self' blob:; \
                       connect-src 'self' ws: wss:; img-src 'self' data: blob:; frame-ancestors 'none'";
@@ -86,22 +78,19 @@ pub(crate) struct PageConfig {
 /// A bound listener for the page.
 #[derive(Debug)]
 pub(crate) struct Web {
-    listener: TcpListener,
-    local: SocketAddr,
+    http: Http,
     pages: Pages,
 }
 
 impl Web {
     /// Binds; port 0 takes a free one.
     pub(crate) async fn bind(address: SocketAddr, pages: Pages) -> io::Result<Self> {
-        let listener = TcpListener::bind(address).await?;
-        let local = listener.local_addr()?;
-        Ok(Self { listener, local, pages })
+        Ok(Self { http: Http::bind(address).await?, pages })
     }
 
     /// The origin of the page, which is its URL without the last slash.
     pub(crate) fn origin(&self) -> String {
-        format!("http://{}", self.local)
+        format!("http://{}", self.http.local())
     }
 
     /// Serves until it is dropped.
@@ -110,31 +99,8 @@ impl Web {
             pages: self.pages,
             config: serde_json::to_vec(config).map(Bytes::from).unwrap_or_default(),
         });
-        let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
-        loop {
-            let Ok(place) = Arc::clone(&places).acquire_owned().await else { continue };
-            let stream = match self.listener.accept().await {
-                Ok((stream, _)) => stream,
-                Err(error) => {
-                    tracing::debug!(%error, "accepting pauses");
-                    tokio::time::sleep(ACCEPT_PAUSE).await;
-                    continue;
-                }
-            };
-            let site = Arc::clone(&site);
-            tokio::spawn(async move {
-                let service = service_fn(|request| {
-                    let response = site.answer(&request);
-                    async move { Ok::<_, Infallible>(response) }
-                });
-                let mut http = hyper::server::conn::http1::Builder::new();
-                http.timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT);
-                if let Err(error) = http.serve_connection(TokioIo::new(stream), service).await {
-                    tracing::trace!(%error, "a connection for the page failed");
-                }
-                drop(place);
-            });
-        }
+        let answer = move |request| std::future::ready(site.answer(&request));
+        self.http.run(CONNECTIONS_MAX, answer).await
     }
 }
 
@@ -144,32 +110,25 @@ struct Site {
 }
 
 impl Site {
-    fn answer(&self, request: &Request<Incoming>) -> Response<Full<Bytes>> {
+    fn answer(&self, request: &Request<Incoming>) -> Answer {
         if !matches!(*request.method(), Method::GET | Method::HEAD) {
-            return plain(StatusCode::METHOD_NOT_ALLOWED, "only GET is served\n");
+            return http::plain(StatusCode::METHOD_NOT_ALLOWED, "only GET is served\n");
         }
         let name = match request.uri().path().trim_start_matches('/') {
             "" => "index.html",
             name => name,
         };
         let content = if name == "config.json" { Some(self.config.clone()) } else { self.pages.read(name) };
-        let Some(content) = content else { return plain(StatusCode::NOT_FOUND, "there is no such page\n") };
-        let mut response = Response::new(Full::new(content));
+        let Some(content) = content else {
+            return http::plain(StatusCode::NOT_FOUND, "there is no such page\n");
+        };
+        let mut response = http::answer(StatusCode::OK, content_type(name), content);
         let headers = response.headers_mut();
-        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type(name)));
         headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY));
         headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
         response
     }
-}
-
-fn plain(status: StatusCode, text: &'static str) -> Response<Full<Bytes>> {
-    let mut response = Response::new(Full::new(Bytes::from_static(text.as_bytes())));
-    *response.status_mut() = status;
-    let plain = HeaderValue::from_static("text/plain; charset=utf-8");
-    response.headers_mut().insert(header::CONTENT_TYPE, plain);
-    response
 }
 
 fn content_type(name: &str) -> &'static str {
