@@ -7,6 +7,7 @@ mod find;
 mod id;
 mod input;
 mod log;
+mod nickname;
 mod node;
 mod output;
 mod room;

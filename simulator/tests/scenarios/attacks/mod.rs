@@ -5,6 +5,7 @@ mod bad_rooms;
 mod bad_routing;
 mod intruder;
 mod links;
+mod member_data;
 mod rooms;
 mod routing;
 mod sybils;
