@@ -30,9 +30,10 @@ async fn main() -> Result<(), Box<dyn Error>> {
             RoomEvent::Message(message) => {
                 println!("{}: {}", message.from, String::from_utf8_lossy(&message.payload));
             }
-            RoomEvent::MemberJoined { peer } => println!("{peer} joined"),
+            RoomEvent::MemberJoined { peer, .. } => println!("{peer} joined"),
             RoomEvent::MemberLeft { peer, reason } => println!("{peer} left ({})", reason.as_str()),
-            RoomEvent::MessagesLost { .. }
+            RoomEvent::MemberChanged { .. }
+            | RoomEvent::MessagesLost { .. }
             | RoomEvent::Writable
             | RoomEvent::Merged { .. }
             | RoomEvent::Full

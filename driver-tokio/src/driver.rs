@@ -17,8 +17,8 @@ use tokio::time::{Instant as TokioInstant, Sleep};
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use unamed_protocol::{
     Address, BroadcastError, CloseReason, DialError, Disconnect, Event, FindReport, Input, Instant,
-    JoinOutcome, LinkId, MessageId, Node, Origin, Output, Recipients, RequestId, RoomError, RoomId, RoomKey,
-    RoomLeftReason, SaveId, Signal, Snapshot, Target,
+    JoinOutcome, LinkId, MemberDataError, MessageId, Node, Origin, Output, Recipients, RequestId, RoomError,
+    RoomId, RoomKey, RoomLeftReason, SaveId, Signal, Snapshot, Target,
 };
 
 use crate::connection::{self, Connection, Order, Shared, Socket, WINDOW_BYTES};
@@ -77,7 +77,8 @@ pub(crate) enum Carrier {
 /// What the application wants.
 pub(crate) enum Command {
     Bootstrap(Address),
-    Join { key: Box<RoomKey>, reply: JoinReply },
+    Join { key: Box<RoomKey>, member_data: Bytes, reply: JoinReply },
+    SetMemberData { ticket: Ticket, data: Bytes, reply: oneshot::Sender<Result<(), MemberDataError>> },
     MakePrimary { ticket: Ticket, reply: oneshot::Sender<Result<(), RoomError>> },
     Leave { ticket: Ticket, reply: Option<oneshot::Sender<()>> },
     Broadcast { ticket: Ticket, request: Broadcast, wait: bool },
@@ -382,7 +383,15 @@ impl Driver {
     fn command(&mut self, command: Command, now: Instant) {
         match command {
             Command::Bootstrap(address) => self.node.bootstrap(address, now),
-            Command::Join { key, reply } => self.join(&key, reply, now),
+            Command::Join { key, member_data, reply } => self.join(&key, member_data, reply, now),
+            Command::SetMemberData { ticket, data, reply } => {
+                let outcome = if self.room(ticket).is_some() {
+                    self.node.set_member_data(ticket.room, data, now)
+                } else {
+                    Err(MemberDataError::NotJoined)
+                };
+                let _ = reply.send(outcome);
+            }
             Command::MakePrimary { ticket, reply } => {
                 let outcome = if self.room(ticket).is_some() {
                     self.node.make_primary(ticket.room, now)
@@ -414,7 +423,7 @@ impl Driver {
         self.rooms.get_mut(&ticket.room).filter(|room| room.join == ticket.join)
     }
 
-    fn join(&mut self, key: &RoomKey, reply: JoinReply, now: Instant) {
+    fn join(&mut self, key: &RoomKey, member_data: Bytes, reply: JoinReply, now: Instant) {
         // A join that nobody waits for any more must not stand in the way of this one, and what is still to be said of an
         // earlier one is not for its handle.
         let lost = |room: &Room| room.joining.as_ref().is_some_and(|(reply, _)| reply.is_closed());
@@ -429,6 +438,10 @@ impl Driver {
                 let (events, receiver) = mailbox(ROOM_EVENTS_MAX, ROOM_BYTES_MAX);
                 let joining = Some((reply, receiver));
                 self.rooms.insert(room, Room { join: self.joins, events, joining, waiting: VecDeque::new() });
+                if let Err(error) = self.node.set_member_data(room, member_data, now) {
+                    // Its length was looked at by whoever asked.
+                    tracing::warn!(%room, %error, "member data");
+                }
             }
             Err(error) => {
                 let _ = reply.send(Err(error.into()));
@@ -594,7 +607,12 @@ impl Driver {
             Event::RoomJoined { room, outcome } => self.joined(room, outcome, now),
             Event::RoomLeft { room, reason } => self.room_left(room, reason),
             Event::RoomWritable { room } => self.writable(room, now),
-            Event::MemberJoined { room, peer } => self.room_event(room, RoomEvent::MemberJoined { peer }),
+            Event::MemberJoined { room, peer, data } => {
+                self.room_event(room, RoomEvent::MemberJoined { peer, data });
+            }
+            Event::MemberChanged { room, peer, data } => {
+                self.room_event(room, RoomEvent::MemberChanged { peer, data });
+            }
             Event::MemberLeft { room, peer, reason } => {
                 self.room_event(room, RoomEvent::MemberLeft { peer, reason });
             }

@@ -1,5 +1,6 @@
 //! What the application learns.
 
+use bytes::Bytes;
 use unamed_protocol::{
     Address, Carrier, CloseReason, Event, LinkReasons, MemberLeftReason, Message, MessageId, PeerId, RoomId,
 };
@@ -20,6 +21,16 @@ pub enum RoomEvent {
     MemberJoined {
         /// The member.
         peer: PeerId,
+        /// What it says of itself, a nickname for instance; empty for nothing.
+        data: Bytes,
+    },
+    /// A member says something else of itself. First of all it comes for each of those in
+    /// [`Room::outcome`](crate::Room::outcome) that say something.
+    MemberChanged {
+        /// The member.
+        peer: PeerId,
+        /// What it says, 1 KiB at most; empty for nothing.
+        data: Bytes,
     },
     /// A member is gone.
     MemberLeft {
@@ -57,7 +68,16 @@ pub enum RoomEvent {
 
 impl Letter for RoomEvent {
     fn weight(&self) -> usize {
-        if let Self::Message(message) = self { message.payload.len() } else { 0 }
+        match self {
+            Self::Message(message) => message.payload.len(),
+            Self::MemberJoined { data, .. } | Self::MemberChanged { data, .. } => data.len(),
+            Self::MemberLeft { .. }
+            | Self::MessagesLost { .. }
+            | Self::Merged { .. }
+            | Self::Writable
+            | Self::Full
+            | Self::Lagged { .. } => 0,
+        }
     }
 
     fn lagged(missed: u64) -> Self {
@@ -164,6 +184,7 @@ impl NetworkEvent {
             Event::RoomJoined { .. }
             | Event::RoomLeft { .. }
             | Event::MemberJoined { .. }
+            | Event::MemberChanged { .. }
             | Event::MemberLeft { .. }
             | Event::Message(_)
             | Event::MessagesLost { .. }

@@ -75,7 +75,7 @@ pub use key_file::{
     IdentityFileError, IdentityFileProblem, new_identity, read_identity, read_or_create_identity,
 };
 pub use network::{FindError, JoinError, JoinOptions, Network, NetworkEvents};
-pub use room::{Room, RoomEvents, RoomSender, SendError};
+pub use room::{MemberDataError, Room, RoomEvents, RoomSender, SendError};
 pub use server::ServerLimits;
 pub use stun::Stun;
 pub use tls::{TlsCertificate, TlsError, TlsProblem};

@@ -6,9 +6,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use bytes::Bytes;
 use futures_core::Stream;
 use tokio::sync::{mpsc, oneshot};
 use unamed_protocol::crypto::RealCrypto;
+use unamed_protocol::wire::MemberStatement;
 use unamed_protocol::{
     Address, FindReport, LinkView, NetworkId, Node, PeerId, RoomId, RoomKey, RoomNameError, RoomView,
     RoutingView,
@@ -59,6 +61,9 @@ impl fmt::Debug for Network {
 pub struct JoinOptions {
     /// Keeps out who knows the name alone: the same name with another passphrase is another room.
     pub passphrase: Option<Vec<u8>>,
+    /// What this node says of itself to the members, a nickname for instance: they know it when they see it join. At most
+    /// 1 KiB; nothing if empty. [`Room::set_member_data`] changes it.
+    pub member_data: Bytes,
 }
 
 /// Why a room could not be joined.
@@ -70,6 +75,11 @@ pub enum JoinError {
     AlreadyJoined,
     /// Too many rooms are joined.
     TooManyRooms,
+    /// [`JoinOptions::member_data`] has more than `max` bytes.
+    MemberDataTooLarge {
+        /// The bound.
+        max: usize,
+    },
     /// The room has as many members as it can.
     Full,
     /// The node is shut down, or shutting down.
@@ -82,6 +92,7 @@ impl fmt::Display for JoinError {
             Self::Name(error) => error.fmt(f),
             Self::AlreadyJoined => f.write_str("the room is joined already"),
             Self::TooManyRooms => f.write_str("too many rooms are joined"),
+            Self::MemberDataTooLarge { max } => write!(f, "the member data have more than {max} bytes"),
             Self::Full => f.write_str("the room is full"),
             Self::Stopped => f.write_str("the node is shut down"),
         }
@@ -147,8 +158,13 @@ impl Network {
     /// # Errors
     /// See [`JoinError`].
     pub async fn join_with(&self, name: &str, options: JoinOptions) -> Result<Room, JoinError> {
+        let member_data = options.member_data.clone();
+        let max = MemberStatement::DATA_BYTES_MAX;
+        if member_data.len() > max {
+            return Err(JoinError::MemberDataTooLarge { max });
+        }
         let key = self.derive(name, options).await.map_err(JoinError::Name)?;
-        self.join_key(key).await
+        self.enter(key, member_data).await
     }
 
     /// Joins the room of a key.
@@ -156,8 +172,12 @@ impl Network {
     /// # Errors
     /// See [`JoinError`].
     pub async fn join_key(&self, key: RoomKey) -> Result<Room, JoinError> {
+        self.enter(key, Bytes::new()).await
+    }
+
+    async fn enter(&self, key: RoomKey, member_data: Bytes) -> Result<Room, JoinError> {
         let (reply, answer) = oneshot::channel();
-        self.command(Command::Join { key: Box::new(key), reply });
+        self.command(Command::Join { key: Box::new(key), member_data, reply });
         let joined = answer.await.map_err(|_| JoinError::Stopped)??;
         Ok(Room::new(self.clone(), joined))
     }
@@ -271,6 +291,10 @@ impl Network {
         let mut metrics = self.inspect(Node::metrics).await.unwrap_or_default();
         metrics.extend(self.shared.counters.list());
         metrics
+    }
+
+    pub(crate) async fn member_data(&self, room: RoomId, peer: PeerId) -> Option<Bytes> {
+        self.inspect(move |node| node.member_data(room, peer)).await.flatten()
     }
 
     pub(crate) async fn members(&self, room: RoomId) -> Vec<PeerId> {

@@ -67,6 +67,41 @@ impl From<BroadcastError> for SendError {
     }
 }
 
+/// Why member data were not taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MemberDataError {
+    /// The room is not joined any more.
+    NotJoined,
+    /// The data have more than `max` bytes.
+    TooLarge {
+        /// The bound.
+        max: usize,
+    },
+    /// The node is shut down.
+    Stopped,
+}
+
+impl fmt::Display for MemberDataError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotJoined => f.write_str("the room is not joined"),
+            Self::TooLarge { max } => write!(f, "the member data have more than {max} bytes"),
+            Self::Stopped => f.write_str("the node is shut down"),
+        }
+    }
+}
+
+impl std::error::Error for MemberDataError {}
+
+impl From<unamed_protocol::MemberDataError> for MemberDataError {
+    fn from(error: unamed_protocol::MemberDataError) -> Self {
+        match error {
+            unamed_protocol::MemberDataError::NotJoined => Self::NotJoined,
+            unamed_protocol::MemberDataError::TooLarge { max } => Self::TooLarge { max },
+        }
+    }
+}
+
 /// What all handles of one join share; with the last one the room is left.
 struct Membership {
     network: Network,
@@ -116,6 +151,19 @@ impl Room {
     /// The linked members, in the order of their ids, without this node.
     pub async fn members(&self) -> Vec<PeerId> {
         self.sender.members().await
+    }
+
+    /// What a member says of itself; see [`RoomSender::member_data`].
+    pub async fn member_data(&self, peer: PeerId) -> Option<Bytes> {
+        self.sender.member_data(peer).await
+    }
+
+    /// Says something of this node to the members; see [`RoomSender::set_member_data`].
+    ///
+    /// # Errors
+    /// See [`MemberDataError`].
+    pub async fn set_member_data(&self, data: impl Into<Bytes>) -> Result<(), MemberDataError> {
+        self.sender.set_member_data(data).await
     }
 
     /// Sends a message to all members; see [`RoomSender::broadcast`].
@@ -179,6 +227,24 @@ impl RoomSender {
     /// The linked members, in the order of their ids, without this node; empty once the room is left.
     pub async fn members(&self) -> Vec<PeerId> {
         self.membership.network.members(self.id()).await
+    }
+
+    /// What a member says of itself, this node included; empty for nothing, `None` if it is no member or the room is left.
+    pub async fn member_data(&self, peer: PeerId) -> Option<Bytes> {
+        self.membership.network.member_data(self.id(), peer).await
+    }
+
+    /// Says something of this node to the members, a nickname for instance: at most 1 KiB, which replaces what was said
+    /// before; nothing if empty. Members are told by [`RoomEvent::MemberChanged`], later ones by
+    /// [`RoomEvent::MemberJoined`]. Changes go out once a second at most, the last of several alone.
+    ///
+    /// # Errors
+    /// See [`MemberDataError`]; what was said before stays then.
+    pub async fn set_member_data(&self, data: impl Into<Bytes>) -> Result<(), MemberDataError> {
+        let (reply, answer) = oneshot::channel();
+        let (ticket, data) = (self.membership.ticket, data.into());
+        self.command(Command::SetMemberData { ticket, data, reply });
+        answer.await.map_err(|_| MemberDataError::Stopped)?.map_err(MemberDataError::from)
     }
 
     /// Sends a message to all members. While the queues are full this waits, and those who wait are served in their

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use tokio::time::timeout;
 use unamed_tokio::{
-    JoinError, JoinOptions, JoinOutcome, MemberLeftReason, Network, NetworkEvent, PeerId, Room, RoomEvent,
-    SendError,
+    JoinError, JoinOptions, JoinOutcome, MemberDataError, MemberLeftReason, Network, NetworkEvent, PeerId,
+    Room, RoomEvent, SendError,
 };
 
 async fn within<T>(future: impl Future<Output = T>) -> T {
@@ -113,7 +113,7 @@ async fn the_last_handle_of_a_room_leaves_it_and_an_old_one_does_not_touch_a_lat
 async fn a_passphrase_makes_another_room() {
     let service = service().await;
     let (anna, ben) = (client(&service).await, client(&service).await);
-    let options = JoinOptions { passphrase: Some(b"secret".to_vec()) };
+    let options = JoinOptions { passphrase: Some(b"secret".to_vec()), ..JoinOptions::default() };
     let open = within(anna.join("study")).await.unwrap();
     let closed = within(ben.join_with("study", options.clone())).await.unwrap();
     assert_ne!(open.id(), closed.id());
@@ -121,6 +121,44 @@ async fn a_passphrase_makes_another_room() {
     let found = within(anna.find_with("study", options)).await.unwrap();
     assert_eq!((found.room, found.members), (closed.id(), vec![ben.peer_id()]));
     assert!(matches!(anna.join("x").await, Err(JoinError::Name(_))));
+    for node in [anna, ben, service] {
+        within(node.shutdown()).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn members_know_each_other_by_name() {
+    let service = service().await;
+    let (anna, ben) = (client(&service).await, client(&service).await);
+    let named = |name: &'static str| JoinOptions { member_data: name.into(), ..JoinOptions::default() };
+    let mut at_anna = within(anna.join_with("attic", named("Anna"))).await.unwrap();
+    let mut at_ben = within(ben.join_with("attic", named("Ben"))).await.unwrap();
+    let known = |event| {
+        let (RoomEvent::MemberJoined { peer, data } | RoomEvent::MemberChanged { peer, data }) = event else {
+            return None;
+        };
+        Some((peer, data))
+    };
+    let joined = |event: RoomEvent| matches!(event, RoomEvent::MemberJoined { .. }).then(|| known(event))?;
+    assert_eq!(until(&mut at_anna, joined).await, (ben.peer_id(), "Ben".into()));
+    assert_eq!(until(&mut at_ben, known).await, (anna.peer_id(), "Anna".into()));
+    assert_eq!(within(at_ben.member_data(anna.peer_id())).await, Some("Anna".into()));
+
+    within(at_anna.set_member_data("Anna, out for lunch")).await.unwrap();
+    assert_eq!(until(&mut at_ben, known).await, (anna.peer_id(), "Anna, out for lunch".into()));
+    let too_large = within(at_anna.set_member_data(vec![0; 1025])).await;
+    assert_eq!(too_large, Err(MemberDataError::TooLarge { max: 1024 }));
+    assert_eq!(within(at_anna.member_data(anna.peer_id())).await, Some("Anna, out for lunch".into()));
+    let options = JoinOptions { member_data: vec![0; 1025].into(), ..JoinOptions::default() };
+    let refused = within(anna.join_with("loft", options)).await.unwrap_err();
+    assert_eq!(refused, JoinError::MemberDataTooLarge { max: 1024 });
+
+    within(at_anna.set_member_data("")).await.unwrap();
+    assert_eq!(until(&mut at_ben, known).await, (anna.peer_id(), "".into()));
+    let (sender, _events) = at_anna.split();
+    within(sender.leave()).await;
+    assert_eq!(within(sender.set_member_data("late")).await, Err(MemberDataError::NotJoined));
+    assert_eq!(within(at_ben.member_data(PeerId([9; 32]))).await, None);
     for node in [anna, ben, service] {
         within(node.shutdown()).await;
     }

@@ -22,9 +22,14 @@ pub(crate) fn of(event: Event) -> JsValue {
             };
             Record::of("room-left").with("room", text(&room)).with("reason", reason)
         }
-        Event::MemberJoined { room, peer } => {
-            Record::of("member-joined").with("room", text(&room)).with("peer", text(&peer))
-        }
+        Event::MemberJoined { room, peer, data } => Record::of("member-joined")
+            .with("room", text(&room))
+            .with("peer", text(&peer))
+            .bytes("data", &data),
+        Event::MemberChanged { room, peer, data } => Record::of("member-changed")
+            .with("room", text(&room))
+            .with("peer", text(&peer))
+            .bytes("data", &data),
         Event::MemberLeft { room, peer, reason } => Record::of("member-left")
             .with("room", text(&room))
             .with("peer", text(&peer))

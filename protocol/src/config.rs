@@ -49,6 +49,9 @@ pub struct LimitConfig {
     pub in_flight: usize,
     /// Bytes that a client has relayed: 8 MiB a second, 8 MiB at once. Credit beyond waits; at 0 none does.
     pub relayed_bytes: Rate,
+    /// Changes of what a member says of itself in one room: 2 a second, 20 at once. Members send one a second at most, which a
+    /// link that stood still may bring together.
+    pub member_data: Rate,
     /// Score at which a peer is banned.
     pub score_max: u32,
     /// The time that takes a point off a score.
@@ -70,6 +73,7 @@ impl Default for LimitConfig {
             publishes: Rate::per_second(20, 200),
             in_flight: 64,
             relayed_bytes: Rate::per_second(MEBIBYTES_8, MEBIBYTES_8),
+            member_data: Rate::per_second(2, 20),
             score_max: 100,
             score_decay: Duration::from_secs(6),
             ban: Duration::from_secs(3600),
@@ -296,6 +300,8 @@ pub struct RoomConfig {
     pub reorder_max: usize,
     /// Streams tracked per author.
     pub streams_max: usize,
+    /// Time between two changes of own member data that members are told.
+    pub member_data_pause: Duration,
 }
 
 impl Config {
@@ -445,6 +451,7 @@ impl Default for RoomConfig {
             pull_after: Duration::from_millis(500),
             reorder_max: 1024,
             streams_max: 64,
+            member_data_pause: Duration::from_secs(1),
         }
     }
 }

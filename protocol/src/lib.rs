@@ -142,7 +142,8 @@
 //! ```
 //!
 //! # What is in it
-//! - Rooms: join, leave, members, messages to all or to some, in order and repaired, up to 16 MiB each: [`rooms`].
+//! - Rooms: join, leave, members, messages to all or to some, in order and repaired, up to 16 MiB each: [`rooms`]. What members
+//!   say of themselves, a nickname for instance: [`Node::set_member_data`].
 //! - Links: Noise XX, fragments under credit, keep-alive, circuits, and WebRTC between clients: [`link`], [`signal`].
 //! - Routing: leaf set and k-buckets of service nodes, claims held for rooms, the address book: [`routing`].
 //! - The wire: [`wire`], byte by byte in `docs/protocol.md`. Crypto, real and ideal: [`crypto`].

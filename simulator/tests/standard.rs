@@ -61,7 +61,7 @@ fn a_crashed_member_is_reported_lost_and_comes_back_with_its_state() {
         sim.restart(b, true);
         let key = RoomKey::from_seed([3; 32]);
         sim.command(b, |node, now| node.join(&key, now)).expect("it runs").expect("a first room");
-        let joined = Event::MemberJoined { room, peer };
+        let joined = Event::MemberJoined { room, peer, data: Bytes::new() };
         let until = sim.now() + Duration::from_secs(60);
         let told = sim.run_until_event(until, |told| told.node == a && told.event == joined);
         assert!(told.is_some(), "back after {crash:?}");

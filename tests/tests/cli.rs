@@ -41,7 +41,7 @@ fn an_identity_is_made_once_and_for_its_owner_alone() {
 #[test]
 fn wrong_usage_ends_with_2_and_names_the_flag() {
     let long = "n".repeat(33);
-    let table: [(&[&str], &str); 12] = [
+    let table: [(&[&str], &str); 14] = [
         (&[], "Usage"),
         (&["sing"], "sing"),
         (&["serve", "--listen", "nowhere"], "--listen"),
@@ -53,6 +53,8 @@ fn wrong_usage_ends_with_2_and_names_the_flag() {
         (&["room", "demo", "--bootstrap", NOWHERE, "--to", "12D3KooWnobody"], "--to"),
         (&["room", "demo", "--bootstrap", NOWHERE, "--wait=-1"], "--wait"),
         (&["room", "demo", "--bootstrap", NOWHERE, "--network", &long], "--network"),
+        (&["room", "demo", "--bootstrap", NOWHERE, "--name", "a\u{1B}[2Jb"], "--name"),
+        (&["room", "demo", "--bootstrap", NOWHERE, "--name", &"n".repeat(1025)], "--name"),
         (&["room", " ab ", "--bootstrap", NOWHERE], "name"),
     ];
     for (args, named) in table {

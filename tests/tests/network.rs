@@ -139,3 +139,37 @@ fn wait_holds_lines_back_and_to_chooses_who_hears_them() {
     cara.process.wait("ben's leave", ben_left);
     assert_eq!(cara.heard(&ben.peer, "for anna alone"), 0, "cara was not meant");
 }
+
+#[test]
+fn names_are_known_on_joining_and_change_by_a_line() {
+    let scratch = Scratch::new().expect("a folder");
+    let service = Service::start(&scratch, "service", &[]);
+    let start = |name: &str, args: &[&str]| Member::start(&scratch, name, "by name", &service.address, args);
+    let named = |member: &mut Member, of: &str, name: &str| {
+        member.process.wait(&format!("{of} as {name}"), |event| {
+            let told = event["event"] == "member_joined" || event["event"] == "member_changed";
+            told && event["peer_id"] == of && event["name"] == name
+        });
+    };
+    let mut anna = start("anna", &["--stay", "--name", "Anna"]);
+    anna.process.wait("her joining", |event| event["event"] == "joined");
+    let mut ben = start("ben", &["--name", "Ben"]);
+    named(&mut ben, &anna.peer, "Anna");
+    named(&mut anna, &ben.peer, "Ben");
+    anna.process.say("/name Anna, away");
+    named(&mut ben, &anna.peer, "Anna, away");
+    anna.process.say("//name is a command");
+    ben.wait_hears(&anna.peer, "/name is a command");
+
+    // Who is not named sends such lines as they are.
+    let mut cara = start("cara", &["--stay"]);
+    cara.wait_sees(&ben.peer);
+    named(&mut cara, &anna.peer, "Anna, away");
+    cara.process.say("/name Cara");
+    ben.wait_hears(&cara.peer, "/name Cara");
+
+    ben.process.say("/name \u{202E}neB");
+    ben.process.close_stdin();
+    assert_eq!(ben.process.finish(), 1, "a line came to nothing");
+    assert!(ben.process.stderr().contains("U+202E"), "{}", ben.process.stderr());
+}

@@ -89,7 +89,10 @@ async fn message(events: &mut RoomEvents) -> Bytes {
     loop {
         match events.next().await.expect("the room goes on") {
             RoomEvent::Message(message) => return message.payload,
-            RoomEvent::MemberJoined { .. } | RoomEvent::Merged { .. } | RoomEvent::Writable => {}
+            RoomEvent::MemberJoined { .. }
+            | RoomEvent::MemberChanged { .. }
+            | RoomEvent::Merged { .. }
+            | RoomEvent::Writable => {}
             other @ (RoomEvent::MemberLeft { .. }
             | RoomEvent::MessagesLost { .. }
             | RoomEvent::Full

@@ -98,6 +98,7 @@ fn vectors(root: &Path, corpus: &Path) {
             (_, name, _) if name.starts_with("home-claim") => ("claim", vec![1]),
             (_, name, _) if name.starts_with("claim") => ("claim", vec![0]),
             (_, name, _) if name.starts_with("tombstone") => ("claim", vec![2]),
+            (_, name, _) if name.starts_with("member-statement") => ("claim", vec![4]),
             _ => continue,
         };
         write(corpus, target, name, &[selector.as_slice(), &bytes].concat());
@@ -465,6 +466,13 @@ fn rooms(script: Script<'_>) {
         let asked = [say(0, &[6, 0, 1, 0]), write(0, 0, 3, 1), say(1, &[5, 0, 1, 0]), live()].concat();
         script("pull", &[word.clone(), asked, say(1, &[6, 0, 2, 0, 1]), say(0, &[7, 0, 2, 1, 3]), live()]);
         script("marks", &[word.clone(), say(0, &[8, 0, 1, 0x20, 0, 1, 0]), live()]);
+        // Words of themselves, before and after a proof, again, and of the node.
+        let state = |end: u8, size: u8| step(Step::State, &[end, 0, size, 7]);
+        let describe = |size: u8| step(Step::Describe, &[0, size, 9]);
+        let named = [state(0, 3), state(0, 0), state(1, 5), describe(4), describe(0), describe(5)].concat();
+        let again = [step(Step::Disconnect, &[0, 1]), step(Step::Accept, &[1, 0]), live(), state(1, 4)];
+        let proved = [step(Step::Prove, &[1, 0, 1]), live(), say(0, &[12, 0x80])].concat();
+        script("named", &[named, live(), again.concat(), proved]);
         script("slow-reader", &[step(Step::Hold, &[0]), flood.clone(), flood, live(), live(), live()]);
         let lost = [word.clone(), step(Step::Disconnect, &[0, 1]), word].concat();
         let anew =

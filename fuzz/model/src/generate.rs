@@ -8,9 +8,9 @@ use unamed_protocol::signal::{
 use unamed_protocol::wire::message::{
     Announce, CircuitCredit, CircuitOpen, CircuitOpened, CircuitReset, ClaimCopy, Connect, ConnectAbout,
     ConnectAnswer, ConnectReply, ConnectRequest, Extension, FindAnswer, Goodbye, HandshakePayload, Header,
-    Hello, HopAck, IceServers, Nearest, NearestAnswer, Notify, Ping, Publish, PublishAnswer, Pull, Purpose,
-    PushSet, Query, QueryAnswer, Reasons, Replicate, RoomClaims, RoomLeave, RoomProof, RoomRefused,
-    SignalStep, SignedConnectReply, StoreDigest, StreamMark, StreamMarks, StreamNext, Withdraw,
+    Hello, HopAck, IceServers, MemberData, Nearest, NearestAnswer, Notify, Ping, Publish, PublishAnswer,
+    Pull, Purpose, PushSet, Query, QueryAnswer, Reasons, Replicate, RoomClaims, RoomLeave, RoomProof,
+    RoomRefused, SignalStep, SignedConnectReply, StoreDigest, StreamMark, StreamMarks, StreamNext, Withdraw,
 };
 use unamed_protocol::wire::{
     Bounded, CircuitData, Claim, EXCLUDE_MAX, Message, PeerIds, REPLY_ROUTE_MAX, ROUTE_MAX, Reply,
@@ -55,6 +55,11 @@ pub(crate) trait Words {
     }
 
     fn tombstone(&mut self, from: &mut Source<'_>) -> Bytes {
+        blob(from)
+    }
+
+    /// What a member says of itself.
+    fn statement(&mut self, from: &mut Source<'_>) -> Bytes {
         blob(from)
     }
 
@@ -249,7 +254,7 @@ fn circuit<W: Words + ?Sized>(words: &mut W, from: &mut Source<'_>) -> Message {
 }
 
 fn room<W: Words + ?Sized>(words: &mut W, from: &mut Source<'_>) -> Message {
-    match from.below(12) {
+    match from.below(13) {
         0..=1 => Message::RoomProof(words.proof(from)),
         2 => Message::RoomRefused(RoomRefused { room: words.room(from), full: from.flag() }),
         3 => Message::RoomClaims(RoomClaims {
@@ -267,6 +272,7 @@ fn room<W: Words + ?Sized>(words: &mut W, from: &mut Source<'_>) -> Message {
         }),
         9 if from.flag() => iterative(words, from),
         9 => direct(from),
+        12 => Message::MemberData(MemberData { statement: words.statement(from) }),
         _ => Message::RoomMessage(words.room_message(from)),
     }
 }

@@ -10,7 +10,7 @@
 //! | `fragment` | chunks in frames | the same messages, and the same end, as a reference of a few lines |
 //! | `message` | bytes of a message, or the choices of a generator | what is accepted encodes to itself; what is made reads back |
 //! | `payload` | the same of a payload | the same |
-//! | `claim` | claims, home claims, tombstones | the same; what is signed verifies, and not with a byte changed |
+//! | `claim` | claims, home claims, tombstones, statements of members | the same; what is signed verifies, and not with a byte changed |
 //! | `header` | signed headers of room messages | the same |
 //! | `signal` | session descriptions, candidates, signals | what is read is written as something that reads back, on lines of its own |
 //! | `text` | addresses, peer ids, names, URLs | one value, one text |

@@ -10,8 +10,8 @@ use serde::de::DeserializeOwned;
 use unamed_protocol::crypto::{Crypto, IdealCrypto};
 use unamed_protocol::wire::message::{Connect, ConnectAbout, ConnectAnswer, Purpose};
 use unamed_protocol::wire::{
-    Claim, ClaimTerms, HomeClaim, HomeClaimTerms, Message, Routed, Sequence, Tombstone, decode_body,
-    encode_body,
+    Claim, ClaimTerms, HomeClaim, HomeClaimTerms, MemberStatement, Message, Routed, Sequence, Tombstone,
+    decode_body, encode_body,
 };
 use unamed_protocol::{Address, Host, Identity, NetworkId, PeerId, RoomKey, SavedAddress, Snapshot};
 
@@ -139,13 +139,21 @@ pub(crate) fn signed(from: &mut Source<'_>) {
     assert!(home.verify(&crypto, &network), "a home claim verifies");
     assert!(!claim.newer_than(&claim) && !home.newer_than(&home), "nothing is newer than itself");
 
+    let data = Bytes::from(from.bytes(MemberStatement::DATA_BYTES_MAX));
+    let said = MemberStatement::make(room.id(&crypto), sequence, data, &identity, &crypto, &network);
+    let said = said.expect("no more than it may have");
+    assert_eq!(MemberStatement::decode(said.bytes()).as_ref(), Ok(&said), "a statement reads back as it was");
+    assert!(said.verify(&crypto, &network), "a statement verifies");
+
     let (at, change) = (from.number() as usize, from.byte().max(1));
-    let verifies: [fn(&Bytes) -> bool; 3] = [
+    let verifies: [fn(&Bytes) -> bool; 4] = [
         |bytes| Claim::decode(bytes).is_ok_and(|it| it.verify(&IdealCrypto, &NetworkId::default())),
         |bytes| Tombstone::decode(bytes).is_ok_and(|it| it.verify(&IdealCrypto, &NetworkId::default())),
         |bytes| HomeClaim::decode(bytes).is_ok_and(|it| it.verify(&IdealCrypto, &NetworkId::default())),
+        |bytes| MemberStatement::decode(bytes).is_ok_and(|it| it.verify(&IdealCrypto, &NetworkId::default())),
     ];
-    for (bytes, verifies) in [claim.bytes(), tombstone.bytes(), home.bytes()].into_iter().zip(verifies) {
+    let objects = [claim.bytes(), tombstone.bytes(), home.bytes(), said.bytes()];
+    for (bytes, verifies) in objects.into_iter().zip(verifies) {
         let mut changed = bytes.to_vec();
         let at = at % changed.len();
         changed[at] ^= change;

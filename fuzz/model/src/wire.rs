@@ -5,7 +5,9 @@ use core::time::Duration;
 use bytes::Bytes;
 use unamed_protocol::crypto::{IdealCrypto, Role, sha256};
 use unamed_protocol::wire::message::{Connect, ConnectAbout, ConnectAnswer, Header};
-use unamed_protocol::wire::{Claim, HomeClaim, Message, RoomMessage, Tombstone, decode_body, encode_body};
+use unamed_protocol::wire::{
+    Claim, HomeClaim, MemberStatement, Message, RoomMessage, Tombstone, decode_body, encode_body,
+};
 use unamed_protocol::{
     Address, IceServer, Identity, NetworkId, PeerId, RequestId, RoomId, RoomKey, Snapshot,
     passphrase_from_file,
@@ -65,13 +67,15 @@ pub fn payload_number(name: &str) -> Option<u8> {
     payload::NAMES.iter().position(|known| *known == name).map(|number| number as u8)
 }
 
-/// Fuzz target: bytes of a claim (0), a home claim (1) or a tombstone (2), or choices that signed ones are made of (3).
+/// Fuzz target: bytes of a claim (0), a home claim (1), a tombstone (2) or a member's statement (4), or choices that signed
+/// ones are made of (3).
 pub(crate) fn claims(input: &[u8]) {
     let mut from = Source::new(input);
-    match from.below(4) {
+    match from.below(5) {
         0 => claim(&Bytes::copy_from_slice(from.rest())),
         1 => home_claim(&Bytes::copy_from_slice(from.rest())),
         2 => tombstone(&Bytes::copy_from_slice(from.rest())),
+        4 => statement(&Bytes::copy_from_slice(from.rest())),
         _ => round_trip::signed(&mut from),
     }
 }
@@ -226,6 +230,13 @@ fn tombstone(bytes: &Bytes) {
     for unix_ms in [0, tombstone.expiry_ms(), u64::MAX] {
         let _ = tombstone.is_current(unix_ms, TOLERANCE);
     }
+}
+
+fn statement(bytes: &Bytes) {
+    let Ok(statement) = MemberStatement::decode(bytes) else { return };
+    assert!(bytes.len() <= MemberStatement::BYTES_MAX && statement.bytes() == bytes);
+    assert!(statement.data().len() <= MemberStatement::DATA_BYTES_MAX);
+    let _ = statement.verify(&IdealCrypto, &NetworkId::default());
 }
 
 fn snapshot(bytes: &[u8]) {

@@ -176,6 +176,17 @@ pub enum Event {
         room: RoomId,
         /// The member.
         peer: PeerId,
+        /// What it says of itself ([`Node::set_member_data`](crate::Node::set_member_data)); empty for nothing.
+        data: Bytes,
+    },
+    /// A member says something else of itself. After `RoomJoined` it comes for each listed member that says something.
+    MemberChanged {
+        /// The room.
+        room: RoomId,
+        /// The member.
+        peer: PeerId,
+        /// What it says, 1 KiB at most; empty for nothing.
+        data: Bytes,
     },
     /// A member is gone. Follows exactly one `MemberJoined` (or listing in `JoinOutcome::Joined`).
     MemberLeft {
@@ -632,6 +643,18 @@ pub enum RoomError {
     PrimaryFixed,
 }
 
+/// Why member data were refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MemberDataError {
+    /// The room is not joined.
+    NotJoined,
+    /// The data have more than `max` bytes.
+    TooLarge {
+        /// The bound.
+        max: usize,
+    },
+}
+
 /// Why a broadcast was refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BroadcastError {
@@ -684,6 +707,10 @@ plain_error! {
     RoomError {
         Self::NotJoined => "the room is not joined",
         Self::PrimaryFixed => "a service node's primary room is fixed",
+    }
+    MemberDataError {
+        Self::NotJoined => "the room is not joined",
+        Self::TooLarge { .. } => "the member data are too large",
     }
     BroadcastError {
         Self::NotJoined => "the room is not joined",

@@ -67,6 +67,8 @@ pub(super) enum Timer {
     Gossip(RoomId),
     /// Gaps and pulls of a room.
     Streams(RoomId),
+    /// Own member data that changed are told.
+    MemberData(RoomId),
     /// The shutdown ends in any case.
     Shutdown,
 }
@@ -104,6 +106,7 @@ impl Timer {
             Self::Suspect(..) => "suspect",
             Self::Gossip(_) => "gossip",
             Self::Streams(_) => "streams",
+            Self::MemberData(_) => "member-data",
             Self::Shutdown => "shutdown",
         }
     }

@@ -48,6 +48,7 @@ impl Node {
             Message::RoomRefused(refused) => self.handle_refused(id, &refused, now),
             Message::RoomClaims(claims) => self.handle_room_claims(id, &claims, now),
             Message::RoomLeave(leave) => self.handle_leave(id, &leave, now),
+            Message::MemberData(said) => self.handle_member_data(id, &said, now),
             Message::RoomMessage(message) => self.handle_room_message(id, message, now),
             Message::Announce(announce) => self.handle_announce(id, &announce, now),
             Message::Pull(pull) => self.handle_pull(id, &pull, now),
@@ -92,6 +93,7 @@ impl Node {
             Timer::Suspect(room, peer) => self.suspect_timeout(room, peer, now),
             Timer::Gossip(room) => self.gossip(room, now),
             Timer::Streams(room) => self.streams_due(room, now),
+            Timer::MemberData(room) => self.member_data_due(room, now),
             Timer::Shutdown => self.shutdown_due(now),
         }
     }

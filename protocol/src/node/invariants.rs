@@ -210,7 +210,7 @@ impl Node {
         16 + self.links.len() * 4
             + self.hops.len()
             + self.requests.len() * 2
-            + self.rooms.len() * 4
+            + self.rooms.len() * 5
             + members * 2
             + self.directs.pairs.len()
             + self.walks.len()

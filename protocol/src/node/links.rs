@@ -16,7 +16,7 @@ use super::metrics::Counter;
 use crate::crypto::Role;
 use crate::link::{Class, Outgoing, Peer, Secrecy, Sent, Session, SessionConfig, SessionEvent};
 use crate::wire::message::Goodbye;
-use crate::wire::{Bounded, CircuitData, Message, Sequence};
+use crate::wire::{Bounded, CircuitData, MemberStatement, Message, Sequence};
 use crate::{Address, AddressClass, Instant, LinkId, NodeKind, PeerId};
 
 /// What carries a link, and what the carrier needs to know.
@@ -78,6 +78,8 @@ pub(super) struct Link {
     pub(super) remote_reasons: LinkReasons,
     /// The sequence of the own home claim that was sent last on it.
     pub(super) told_home: Option<Sequence>,
+    /// What the peer says of itself in the room that it is about to prove.
+    pub(super) stated: Option<Box<MemberStatement>>,
     /// How many neighbours the peer would like to be told of.
     pub(super) wants: u8,
     pub(super) since: Instant,
@@ -102,6 +104,7 @@ impl Link {
             told_reasons: None,
             remote_reasons: LinkReasons::default().with(LinkReason::SetUp),
             told_home: None,
+            stated: None,
             wants: 0,
             since: now,
             unwanted_since: None,

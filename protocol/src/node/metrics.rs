@@ -121,6 +121,12 @@ counters! {
     ProofsInvalid => "room_proofs_invalid",
     ProofsUnknownRoom => "room_proofs_for_other_rooms",
     RoomsMerged => "rooms_merged",
+    /// Not the sender's own, malformed, or falsely signed.
+    MemberDataInvalid => "member_data_invalid",
+    /// Older than what is known of the member.
+    MemberDataOld => "member_data_old",
+    /// Updates beyond a member's rate.
+    MemberDataLimited => "member_data_limited",
     RoomMessagesSent => "room_messages_sent",
     RoomMessagesDelivered => "room_messages_delivered",
     RoomMessagesDuplicate => "room_messages_duplicate",
@@ -150,7 +156,7 @@ impl Counter {
             kind::HOP_ACK => Self::SentAcks,
             kind::REPLICATE | kind::STORE_DIGEST => Self::SentReplication,
             kind::CIRCUIT_OPEN..=kind::CIRCUIT_RESET => Self::SentRelay,
-            kind::ROOM_PROOF..=kind::STREAM_MARKS => Self::SentRoom,
+            kind::ROOM_PROOF..=kind::STREAM_MARKS | kind::MEMBER_DATA => Self::SentRoom,
             kind::SIGNAL => Self::SentSignals,
             kind::QUERY | kind::QUERY_ANSWER => Self::SentLookup,
             _ => Self::SentOverlay,

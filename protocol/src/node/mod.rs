@@ -17,6 +17,7 @@
 //! | `holder` | claims held for rooms |
 //! | `standing` | what peers may ask for, scores, bans |
 //! | `rooms`, `connect`, `messages` | joined rooms, members and links to them, messages |
+//! | `member_data` | what members say of themselves |
 
 use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -58,6 +59,7 @@ mod homes;
 mod invariants;
 mod life;
 mod links;
+mod member_data;
 mod messages;
 mod metrics;
 mod overlay;
@@ -72,7 +74,10 @@ mod walk;
 pub use held::Held;
 pub use snapshot::SnapshotError;
 
-use api::{BroadcastError, Event, Input, JoinError, LinkLimit, Origin, Output, Recipients, RoomError, Start};
+use api::{
+    BroadcastError, Event, Input, JoinError, LinkLimit, MemberDataError, Origin, Output, Recipients,
+    RoomError, Start,
+};
 use circuits::{CircuitEnd, CircuitKey, Tokens};
 use clock::{Randomness, Timer, WallClock};
 use direct::Directs;
@@ -336,6 +341,28 @@ impl Node {
         let sent = self.send_broadcast(room, payload, recipients, now);
         self.flush(now);
         sent
+    }
+
+    /// Says something of this node to the members of a room, a nickname for instance: up to
+    /// [`MemberStatement::DATA_BYTES_MAX`](crate::wire::MemberStatement::DATA_BYTES_MAX) bytes, which replace what was said
+    /// before; nothing if they are empty. Said directly after [`join`](Self::join), members know it when they see this node
+    /// join. It is forgotten when the room is left.
+    ///
+    /// Changes go out at most every [`RoomConfig::member_data_pause`](crate::RoomConfig::member_data_pause), the last of
+    /// several alone.
+    ///
+    /// # Errors
+    /// See [`MemberDataError`]; what was said before stays then.
+    pub fn set_member_data(
+        &mut self,
+        room: RoomId,
+        data: Bytes,
+        now: Instant,
+    ) -> Result<(), MemberDataError> {
+        self.enter(now);
+        let set = self.change_member_data(room, data, now);
+        self.flush(now);
+        set
     }
 
     /// Looks up the members of a room without joining it. `Event::FindFinished` answers.

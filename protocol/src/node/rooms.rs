@@ -9,6 +9,7 @@ use bytes::Bytes;
 use super::Node;
 use super::api::{Event, JoinError, JoinOutcome, MemberLeftReason, RoomError, RoomLeftReason};
 use super::clock::Timer;
+use super::member_data::{OwnData, Said};
 use super::messages::Streams;
 use super::metrics::Counter;
 use super::requests::{Answer, Content, Task};
@@ -55,6 +56,8 @@ pub(super) struct Room {
     /// Members that refused this node because the room is full.
     full: BTreeSet<PeerId>,
     pub(super) streams: Streams,
+    /// What this node says of itself.
+    pub(super) own_data: OwnData,
 }
 
 impl Room {
@@ -121,6 +124,8 @@ pub(super) struct Member {
     pub(super) failed: bool,
     /// Homes of its claim that said themselves that it is not there.
     pub(super) denied: BTreeSet<PeerId>,
+    /// What it says of itself.
+    pub(super) said: Said,
 }
 
 impl Member {
@@ -136,6 +141,7 @@ impl Member {
             tries: 0,
             failed: false,
             denied: BTreeSet::new(),
+            said: Said::default(),
         }
     }
 
@@ -191,6 +197,7 @@ impl Node {
             fresh: BTreeSet::new(),
             full: BTreeSet::new(),
             streams: Streams::new(self.me, self.instance, generation, &self.config.rooms),
+            own_data: OwnData::default(),
         };
         self.rooms.insert(room, Box::new(state));
         self.room_order.push(room);
@@ -510,7 +517,13 @@ impl Node {
             JoinOutcome::Offline
         };
         let early = state.streams.take_early();
+        let said = state.members.iter().filter(|(_, member)| member.present);
+        let said: Vec<(PeerId, Bytes)> = said
+            .map(|(peer, member)| (*peer, member.said.data()))
+            .filter(|(_, data)| !data.is_empty())
+            .collect();
         self.emit(Event::RoomJoined { room, outcome });
+        said.into_iter().for_each(|(peer, data)| self.emit(Event::MemberChanged { room, peer, data }));
         early.into_iter().for_each(|event| self.emit(event));
     }
 
@@ -541,7 +554,13 @@ impl Node {
             self.timers.clear(Timer::Connect(room, *peer));
             self.timers.clear(Timer::Suspect(room, *peer));
         }
-        for timer in [Timer::Join(room), Timer::Publish(room), Timer::Gossip(room), Timer::Streams(room)] {
+        for timer in [
+            Timer::Join(room),
+            Timer::Publish(room),
+            Timer::Gossip(room),
+            Timer::Streams(room),
+            Timer::MemberData(room),
+        ] {
             self.timers.clear(timer);
         }
         self.generations.insert(room, state.streams.next_generation());
@@ -617,6 +636,7 @@ impl Node {
                 member.told = true;
             }
         }
+        self.state_member_data(room, link, now);
         self.send(link, &Message::RoomProof(proof), now);
     }
 
@@ -652,6 +672,7 @@ impl Node {
 
     /// A peer proved on this link that it knows the room: it is a member.
     fn member_proved(&mut self, room: RoomId, id: LinkId, peer: &Peer, claim: Claim, now: Instant) {
+        let stated = self.take_stated(id, room);
         let Some(state) = self.rooms.get_mut(&room) else { return };
         let member = state.members.entry(peer.id).or_insert_with(|| Box::new(Member::new(claim.clone())));
         if claim.newer_than(&member.claim) {
@@ -659,6 +680,9 @@ impl Node {
         }
         let restarted = member.present && member.instance.is_some_and(|instance| instance != peer.instance);
         let newly = !member.present || restarted;
+        let (relinked, other_run) = (member.link != Some(id), member.instance != Some(peer.instance));
+        let changed = member.said.proved(stated.as_ref(), relinked, other_run);
+        let data = member.said.data();
         member.link = Some(id);
         member.instance = Some(peer.instance);
         member.present = true;
@@ -675,7 +699,12 @@ impl Node {
             self.emit(Event::MemberLeft { room, peer: peer.id, reason: MemberLeftReason::Restarted });
         }
         if newly && joined {
-            self.emit(Event::MemberJoined { room, peer: peer.id });
+            self.emit(Event::MemberJoined { room, peer: peer.id, data });
+        } else if changed == Some(true) && joined {
+            self.emit(Event::MemberChanged { room, peer: peer.id, data });
+        }
+        if changed.is_none() {
+            self.metrics.count(Counter::MemberDataOld);
         }
         if newly {
             self.timers.set_earlier(Timer::Gossip(room), now + Duration::from_millis(100));

@@ -2,6 +2,8 @@
 
 use alloc::vec::Vec;
 
+use bytes::Bytes;
+
 use super::Node;
 use super::api::{LinkView, RoomView, RoutingView};
 use crate::routing::key::bucket_index;
@@ -31,6 +33,17 @@ impl Node {
     pub fn members(&self, room: RoomId) -> Option<Vec<PeerId>> {
         let room = self.rooms.get(&room)?;
         Some(room.members.iter().filter(|(_, member)| member.present).map(|(peer, _)| *peer).collect())
+    }
+
+    /// What a member of a room says of itself, this node included; empty for nothing. `None` if the room is not joined or the
+    /// peer is no member.
+    #[must_use]
+    pub fn member_data(&self, room: RoomId, peer: PeerId) -> Option<Bytes> {
+        let room = self.rooms.get(&room)?;
+        if peer == self.me {
+            return Some(room.own_data.data().clone());
+        }
+        room.members.get(&peer).filter(|member| member.present).map(|member| member.said.data())
     }
 
     /// The usable links.

@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 use super::error::DecodeError;
 use super::message::{
     Announce, CircuitCredit, CircuitOpen, CircuitOpened, CircuitReset, Goodbye, Hello, HopAck, IceServers,
-    Ping, Pull, PushSet, Query, QueryAnswer, Reasons, Replicate, RoomClaims, RoomLeave, RoomProof,
-    RoomRefused, SignalStep, StoreDigest, StreamMarks, kind,
+    MemberData, Ping, Pull, PushSet, Query, QueryAnswer, Reasons, Replicate, RoomClaims, RoomLeave,
+    RoomProof, RoomRefused, SignalStep, StoreDigest, StreamMarks, kind,
 };
 use super::reader::Reader;
 use super::view::{CircuitData, Reply, RoomMessage, Routed};
@@ -143,6 +143,8 @@ messages! {
         RoomClaims(RoomClaims) = ROOM_CLAIMS,
         /// The sender leaves a room.
         RoomLeave(RoomLeave) = ROOM_LEAVE,
+        /// Application data of a member.
+        MemberData(MemberData) = MEMBER_DATA,
         /// Ids of messages that the sender holds.
         Announce(Announce) = ANNOUNCE,
         /// Request for messages.

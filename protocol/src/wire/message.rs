@@ -85,8 +85,8 @@ pub mod kind {
     pub const RESERVED_HISTORY: u8 = 80;
     /// First of the kinds reserved for invites (88–95).
     pub const RESERVED_INVITE: u8 = 88;
-    /// First of the kinds reserved for application data of members (96–103).
-    pub const RESERVED_MEMBER_DATA: u8 = 96;
+    /// Application data of a member; 97–103 are reserved for more of it.
+    pub const MEMBER_DATA: u8 = 96;
     /// A question of an iterative look-up.
     pub const QUERY: u8 = 104;
     /// Its answer; 106–111 are reserved for more of them.
@@ -521,6 +521,13 @@ pub struct RoomClaims {
 pub struct RoomLeave {
     /// The room.
     pub room: RoomId,
+}
+
+/// What the sender says of itself in a room.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MemberData {
+    /// Its [statement](crate::wire::MemberStatement), opaque.
+    pub statement: Bytes,
 }
 
 /// A room message's header: what its author signs, and what its id is the hash of.

@@ -27,7 +27,9 @@ pub use codec::{Message, decode_body, encode_body};
 pub use error::DecodeError;
 pub use peer_ids::PeerIds;
 pub use reader::LENGTH_MAX;
-pub use signed::{Claim, ClaimTerms, HomeClaim, HomeClaimTerms, OpenError, Sequence, Tombstone};
+pub use signed::{
+    Claim, ClaimTerms, HomeClaim, HomeClaimTerms, MemberStatement, OpenError, Sequence, Tombstone,
+};
 pub use view::{
     CircuitData, EXCLUDE_MAX, ForwardError, REPLY_ROUTE_MAX, ROUTE_MAX, Reply, RoomMessage, Routed, RttsMs,
 };

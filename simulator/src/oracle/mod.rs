@@ -416,7 +416,7 @@ impl Oracle {
                 self.links.closed(*node, service);
             }
             Event::Ready => self.ring.ready(*node),
-            Event::MemberJoined { room, peer } => {
+            Event::MemberJoined { room, peer, .. } => {
                 let listed =
                     self.joined_membership(*node, *room).map(|membership| membership.listed.insert(*peer));
                 if listed != Some(true) && !self.is_departed(*node) {
@@ -442,7 +442,8 @@ impl Oracle {
                     format!("{at:?} node {}: {count} messages of {from:?} in {room:?} are lost", node.0)
                 });
             }
-            Event::MessageProgress { .. }
+            Event::MemberChanged { .. }
+            | Event::MessageProgress { .. }
             | Event::SendProgress { .. }
             | Event::RoomWritable { .. }
             | Event::RoomMerged { .. }

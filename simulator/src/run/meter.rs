@@ -29,8 +29,9 @@ const PURPOSES: [(&str, bool); 12] = [
 ];
 
 /// Counters of what limits refused or held back, and of what was held against peers.
-const LIMITS: [&str; 7] = [
+const LIMITS: [&str; 8] = [
     "finds_limited",
+    "member_data_limited",
     "offences",
     "peers_banned",
     "publishes_limited",

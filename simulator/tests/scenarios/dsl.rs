@@ -149,6 +149,18 @@ impl World {
         assert_eq!(self.with_node(node, |running, now| running.leave(id, now)), Ok(()));
     }
 
+    /// Says something of oneself in a room.
+    pub(crate) fn name(&mut self, node: NodeIndex, room: u8, name: &str) {
+        let (id, data) = (self.room(room), Bytes::copy_from_slice(name.as_bytes()));
+        assert_eq!(self.with_node(node, |running, now| running.set_member_data(id, data, now)), Ok(()));
+    }
+
+    /// What a node knows of another, or of itself.
+    pub(crate) fn name_of(&self, node: NodeIndex, room: u8, of: NodeIndex) -> Option<String> {
+        let data = self.node(node).member_data(self.room(room), self.sim.peer_id(of))?;
+        Some(String::from_utf8_lossy(&data).into_owned())
+    }
+
     /// Says something to all members.
     pub(crate) fn say(&mut self, node: NodeIndex, room: u8, text: &str) {
         self.send(node, room, Bytes::copy_from_slice(text.as_bytes()), Recipients::All).expect("it is taken");
@@ -242,7 +254,15 @@ impl World {
                 let full = *reason == RoomLeftReason::Full;
                 (room, String::from(if full { "out, full" } else { "out" }))
             }
-            Event::MemberJoined { room, peer } => (room, format!("{} joined", self.number(*peer))),
+            Event::MemberJoined { room, peer, data } if data.is_empty() => {
+                (room, format!("{} joined", self.number(*peer)))
+            }
+            Event::MemberJoined { room, peer, data } => {
+                (room, format!("{} joined as {}", self.number(*peer), String::from_utf8_lossy(data)))
+            }
+            Event::MemberChanged { room, peer, data } => {
+                (room, format!("{} is {:?}", self.number(*peer), String::from_utf8_lossy(data)))
+            }
             Event::MemberLeft { room, peer, reason } => {
                 (room, format!("{} left, {}", self.number(*peer), reason.as_str()))
             }

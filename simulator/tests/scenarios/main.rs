@@ -7,6 +7,7 @@ mod direct;
 mod driver;
 mod dsl;
 mod links;
+mod member_data;
 mod messages;
 mod rooms;
 mod routing;

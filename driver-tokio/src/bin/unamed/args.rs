@@ -11,6 +11,8 @@ use unamed_tokio::{Address, IceServer, IpNet, NetworkId, PeerId, RoomKey, Stun};
 use crate::Failure;
 use crate::bounds::BoundArgs;
 
+use crate::nickname;
+
 /// A peer-to-peer network of named rooms.
 #[derive(Debug, Parser)]
 #[command(name = "unamed", version, max_term_width = 100, arg_required_else_help = true)]
@@ -233,6 +235,10 @@ pub(crate) struct RoomArgs {
     #[arg(value_name = "NAME", value_parser = room_name)]
     pub(crate) name: String,
 
+    /// How members see this one; a line /name NEW changes it then, and //name… is sent with one slash less
+    #[arg(long = "name", env = "UNAMED_NAME", value_name = "TEXT", value_parser = nickname::parse)]
+    pub(crate) nickname: Option<String>,
+
     /// Send to this member only, not to all; may be repeated
     #[arg(long, env = "UNAMED_TO", value_name = "PEER_ID", value_delimiter = ',')]
     pub(crate) to: Vec<PeerId>,
@@ -373,13 +379,15 @@ mod tests {
         let to = PeerId([7; 32]);
         let line = format!(
             "room kitchen --bootstrap /ip4/127.0.0.1/tcp/3001/ws --bootstrap /dns4/a.example/tcp/1/ws \
-             --identity k --state s --network test --to {to} --wait 2 --stay --json --passphrase-file p"
+             --identity k --state s --network test --to {to} --wait 2 --stay --json --passphrase-file p \
+             --name Anna"
         );
         let args = parse(&line).unwrap();
         assert!(args.json);
         let Command::Room(room) = args.command else { panic!("another command") };
         assert_eq!((room.name.as_str(), room.wait, room.stay), ("kitchen", 2, true));
         assert_eq!(room.to, [to]);
+        assert_eq!(room.nickname.as_deref(), Some("Anna"));
         assert_eq!(room.node.bootstrap.len(), 2);
         assert_eq!(room.node.network.as_str(), "test");
     }
@@ -413,6 +421,7 @@ mod tests {
             ("room abc --wait -1", "--wait", ErrorKind::UnknownArgument),
             ("room abc --wait 10001", "--wait", ErrorKind::ValueValidation),
             ("room abc --wait x", "--wait", ErrorKind::ValueValidation),
+            ("room abc --name a\u{202E}b", "--name", ErrorKind::ValueValidation),
             ("room abc --to QmNotAPeer", "--to", ErrorKind::ValueValidation),
             ("room abc --bootstrap /onion3/x", "--bootstrap", ErrorKind::ValueValidation),
             ("room abc --bootstrap /unix/tmp", "--bootstrap", ErrorKind::ValueValidation),

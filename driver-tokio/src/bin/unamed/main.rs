@@ -15,6 +15,7 @@ mod id;
 mod input;
 mod log;
 mod metrics;
+mod nickname;
 mod node;
 mod output;
 mod process;

@@ -105,7 +105,7 @@ pub(crate) fn join_options(passphrase_file: Option<&Path>) -> Result<JoinOptions
     if passphrase.is_empty() {
         return Err(bad("it is empty".into()));
     }
-    Ok(JoinOptions { passphrase: Some(passphrase) })
+    Ok(JoinOptions { passphrase: Some(passphrase), ..JoinOptions::default() })
 }
 
 /// Waits until a service node is linked. After 30 s it fails, or with `keep_trying` says so and goes on.

@@ -8,6 +8,8 @@ use base64::engine::general_purpose::STANDARD;
 use serde::Serialize;
 use unamed_tokio::{CloseReason, FindReport, Message, PeerId, RoomId};
 
+use crate::nickname;
+
 /// One JSON object a line.
 #[derive(Debug, Serialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
@@ -25,10 +27,26 @@ pub(crate) enum Line<'a> {
     },
     /// A room is joined.
     Joined { room: &'a str, room_id: String, alone: bool, members: Vec<String> },
-    /// A member came.
-    MemberJoined { peer_id: String },
+    /// A member came: `name` if what it says of itself is UTF-8, else `base64`.
+    MemberJoined {
+        peer_id: String,
+        #[serde(flatten)]
+        said: Said,
+    },
+    /// A member says something else of itself.
+    MemberChanged {
+        peer_id: String,
+        #[serde(flatten)]
+        said: Said,
+    },
     /// A member went.
-    MemberLeft { peer_id: String, reason: &'static str },
+    MemberLeft {
+        peer_id: String,
+        reason: &'static str,
+        /// How it was shown.
+        #[serde(skip)]
+        shown: Option<String>,
+    },
     /// A message came: `text` if it is UTF-8, else `base64`.
     Message {
         from: String,
@@ -37,6 +55,9 @@ pub(crate) enum Line<'a> {
         text: Option<&'a str>,
         #[serde(skip_serializing_if = "Option::is_none")]
         base64: Option<String>,
+        /// How its author is shown.
+        #[serde(skip)]
+        shown: Option<String>,
     },
     /// Messages of a member are missing for good.
     MessagesLost { from: String, count: u64 },
@@ -55,6 +76,30 @@ pub(crate) enum Line<'a> {
         /// All counters of core and driver.
         counters: BTreeMap<&'static str, u64>,
     },
+}
+
+/// What a member says of itself.
+#[derive(Debug, Default, Serialize)]
+pub(crate) struct Said {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    name: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    base64: Option<String>,
+    /// The same for people.
+    #[serde(skip)]
+    shown: Option<String>,
+}
+
+impl Said {
+    pub(crate) fn new(data: &[u8]) -> Self {
+        let (name, base64) = nickname::for_scripts(data);
+        Self { name, base64, shown: nickname::shown(data) }
+    }
+}
+
+/// A member for people: its id, and after it what it calls itself.
+fn called(peer_id: &str, shown: Option<&String>) -> String {
+    shown.map_or_else(|| peer_id.to_owned(), |shown| format!("{peer_id} {shown}"))
 }
 
 /// An identity.
@@ -85,14 +130,15 @@ impl<'a> Line<'a> {
         Self::Joined { room, room_id: id.to_string(), alone, members }
     }
 
-    /// A message.
-    pub(crate) fn message(message: &'a Message) -> Self {
+    /// A message of a member that is shown like this.
+    pub(crate) fn message(message: &'a Message, shown: Option<String>) -> Self {
         let text = str::from_utf8(&message.payload).ok();
         Self::Message {
             from: message.from.to_string(),
             id: message.id.to_string(),
             text,
             base64: text.is_none().then(|| STANDARD.encode(&message.payload)),
+            shown,
         }
     }
 
@@ -117,13 +163,24 @@ impl<'a> Line<'a> {
                 [] => format!("joined {room:?}; others are known, none is reached yet"),
                 members => format!("joined {room:?} with {}: {}", members.len(), members.join(", ")),
             },
-            Self::MemberJoined { peer_id } => format!("{peer_id} joined"),
-            Self::MemberLeft { peer_id, reason } => format!("{peer_id} left ({reason})"),
-            Self::Message { from, id: _, text, base64 } => match (text, base64) {
-                (Some(text), _) => format!("{from}: {}", printable(text)),
-                (None, Some(base64)) => format!("{from}: (base64) {base64}"),
-                (None, None) => format!("{from}:"),
+            Self::MemberJoined { peer_id, said } => {
+                format!("{} joined", called(peer_id, said.shown.as_ref()))
+            }
+            Self::MemberChanged { peer_id, said } => match &said.shown {
+                Some(shown) => format!("{peer_id} is {shown}"),
+                None => format!("{peer_id} has no name"),
             },
+            Self::MemberLeft { peer_id, reason, shown } => {
+                format!("{} left ({reason})", called(peer_id, shown.as_ref()))
+            }
+            Self::Message { from, id: _, text, base64, shown } => {
+                let from = called(from, shown.as_ref());
+                match (text, base64) {
+                    (Some(text), _) => format!("{from}: {}", printable(text)),
+                    (None, Some(base64)) => format!("{from}: (base64) {base64}"),
+                    (None, None) => format!("{from}:"),
+                }
+            }
             Self::MessagesLost { from, count } => format!("{count} messages of {from} are lost"),
             Self::RoomMerged { members } => {
                 format!("two parts of the room have met: {} more members", members.len())
@@ -177,9 +234,9 @@ impl Found {
     }
 }
 
-/// Text of others must not steer the terminal.
+/// Text of others must not steer the terminal, nor turn what stands beside it.
 fn printable(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() && c != '\t' { '\u{FFFD}' } else { c }).collect()
+    text.chars().map(|c| if nickname::steers(c) && c != '\t' { '\u{FFFD}' } else { c }).collect()
 }
 
 /// Where the program's results go.
@@ -289,7 +346,13 @@ mod tests {
             web: web.map(Into::into),
             metrics: None,
         };
-        let left = Line::MemberLeft { peer_id: "P".into(), reason: MemberLeftReason::Lost.as_str() };
+        let left = Line::MemberLeft {
+            peer_id: "P".into(),
+            reason: MemberLeftReason::Lost.as_str(),
+            shown: Some("Anna".into()),
+        };
+        let came = |data: &[u8]| json(&Line::MemberJoined { peer_id: "P".into(), said: Said::new(data) });
+        let changed = |data: &[u8]| json(&Line::MemberChanged { peer_id: "P".into(), said: Said::new(data) });
         let cases = [
             (json(&listening(None)), r#"{"event":"listening","peer_id":"P","addresses":["A"]}"#.into()),
             (
@@ -308,21 +371,22 @@ mod tests {
                     r#"{{"event":"joined","room":"kitchen","room_id":"{room}","alone":true,"members":[]}}"#
                 ),
             ),
-            (
-                json(&Line::MemberJoined { peer_id: "P".into() }),
-                r#"{"event":"member_joined","peer_id":"P"}"#.into(),
-            ),
+            (came(b""), r#"{"event":"member_joined","peer_id":"P"}"#.into()),
+            (came("Änne".as_bytes()), r#"{"event":"member_joined","peer_id":"P","name":"Änne"}"#.into()),
+            (came(b"\xFF\x00"), r#"{"event":"member_joined","peer_id":"P","base64":"/wA="}"#.into()),
+            (changed(b"A"), r#"{"event":"member_changed","peer_id":"P","name":"A"}"#.into()),
+            (changed(b""), r#"{"event":"member_changed","peer_id":"P"}"#.into()),
             (json(&left), r#"{"event":"member_left","peer_id":"P","reason":"lost"}"#.into()),
             (
-                json(&Line::message(&message("hi \"you\" ü".as_bytes()))),
+                json(&Line::message(&message("hi \"you\" ü".as_bytes()), None)),
                 format!(r#"{{"event":"message","from":"{PEER}","id":"{id}","text":"hi \"you\" ü"}}"#),
             ),
             (
-                json(&Line::message(&message(b""))),
+                json(&Line::message(&message(b""), None)),
                 format!(r#"{{"event":"message","from":"{PEER}","id":"{id}","text":""}}"#),
             ),
             (
-                json(&Line::message(&message(b"\xFF\x00"))),
+                json(&Line::message(&message(b"\xFF\x00"), None)),
                 format!(r#"{{"event":"message","from":"{PEER}","id":"{id}","base64":"/wA="}}"#),
             ),
             (json(&Id { peer_id: "P".into() }), r#"{"peer_id":"P"}"#.into()),
@@ -363,7 +427,15 @@ mod tests {
     #[test]
     fn text_of_others_does_not_steer_the_terminal() {
         let message = message(b"a\x1b[2Jb\r\nc\td");
-        let line = Line::message(&message);
+        let line = Line::message(&message, None);
         assert_eq!(line.text(), format!("{PEER}: a\u{FFFD}[2Jb\u{FFFD}\u{FFFD}c\td"));
+        let named = Line::message(&message, nickname::shown(b"An\x1b[2Jna"));
+        assert!(named.text().starts_with(&format!(r#"{PEER} "An\u{{1b}}[2Jna": a"#)), "{}", named.text());
+        let said = |data: &[u8]| Said::new(data);
+        let came = Line::MemberJoined { peer_id: "P".into(), said: said("x\u{202E}y".as_bytes()) };
+        assert_eq!(came.text(), r#"P "x\u{202e}y" joined"#);
+        let changed = |data: &[u8]| Line::MemberChanged { peer_id: "P".into(), said: said(data) }.text();
+        assert_eq!(changed(b"Anna"), r#"P is "Anna""#);
+        assert_eq!(changed(b""), "P has no name");
     }
 }

@@ -1,6 +1,6 @@
 //! `unamed room`
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::pin::Pin;
 use std::time::Duration;
@@ -14,7 +14,8 @@ use unamed_tokio::{
 
 use crate::args::RoomArgs;
 use crate::input::{self, Input};
-use crate::output::{Line, Output};
+use crate::nickname::{self, Typed};
+use crate::output::{Line, Output, Said};
 use crate::signals::Signals;
 use crate::{Failure, node, say};
 
@@ -24,7 +25,8 @@ const RECIPIENTS_TIMEOUT: Duration = Duration::from_secs(30);
 /// Joins a room and talks until the end of input.
 pub(crate) async fn run(args: RoomArgs, json: bool) -> Result<(), Failure> {
     node::require_start(&args.node)?;
-    let options = node::join_options(args.passphrase_file.as_deref())?;
+    let mut options = node::join_options(args.passphrase_file.as_deref())?;
+    options.member_data = args.nickname.clone().unwrap_or_default().into();
     let mut signals = Signals::new()?;
     let lines = input::lines();
     let network = node::start(node::client(&args.node, &args.client)?).await?;
@@ -50,6 +52,7 @@ async fn talk(
         let message = format!("room {:?}: {error}", args.name);
         match error {
             JoinError::Name(_) => Failure::usage(message),
+            JoinError::MemberDataTooLarge { .. } => Failure::usage(format!("--name: {error}")),
             JoinError::AlreadyJoined | JoinError::TooManyRooms | JoinError::Full | JoinError::Stopped => {
                 Failure::other(message)
             }
@@ -75,6 +78,8 @@ struct Talk<'a> {
     events: RoomEvents,
     lines: mpsc::Receiver<Input>,
     members: BTreeSet<PeerId>,
+    /// How members that say something of themselves are shown.
+    names: BTreeMap<PeerId, String>,
     /// Whether as many others as `--wait` asks for were present once.
     enough: bool,
     /// The next line, and until when it waits for its recipients.
@@ -102,6 +107,7 @@ impl<'a> Talk<'a> {
             events,
             lines,
             members: BTreeSet::new(),
+            names: BTreeMap::new(),
             enough: false,
             line: None,
             sending: None,
@@ -141,7 +147,7 @@ impl<'a> Talk<'a> {
                     self.sending = None;
                     self.sent(outcome)?;
                 }
-                Happening::Input(input) => self.input(input),
+                Happening::Input(input) => self.input(input).await?,
                 Happening::RecipientsMissing => self.send_next(true),
             }
         }
@@ -170,9 +176,19 @@ impl<'a> Talk<'a> {
         }
     }
 
-    fn input(&mut self, input: Option<Input>) {
+    async fn input(&mut self, input: Option<Input>) -> Result<(), Failure> {
         match input {
-            Some(Input::Line(line)) => self.line = Some((line, Instant::now() + RECIPIENTS_TIMEOUT)),
+            Some(Input::Line(line)) => {
+                let named = self.args.nickname.is_some();
+                match if named { nickname::read(line) } else { Typed::Message(line) } {
+                    Typed::Message(line) => self.line = Some((line, Instant::now() + RECIPIENTS_TIMEOUT)),
+                    Typed::Name(Ok(name)) => self.rename(name).await?,
+                    Typed::Name(Err(error)) => {
+                        say(&format!("/name: {error}"));
+                        self.unsent = self.unsent.saturating_add(1);
+                    }
+                }
+            }
             Some(Input::TooLong) => {
                 say("stdin: a line is too long, and was left out");
                 self.unsent = self.unsent.saturating_add(1);
@@ -183,6 +199,14 @@ impl<'a> Talk<'a> {
             }
             None => self.input_ended = true,
         }
+        Ok(())
+    }
+
+    async fn rename(&mut self, name: String) -> Result<(), Failure> {
+        self.sender
+            .set_member_data(name)
+            .await
+            .map_err(|error| Failure::other(format!("room {:?}: {error}", self.args.name)))
     }
 
     /// Sends the next line if nothing holds it; `anyway` does not wait for the recipients.
@@ -223,17 +247,36 @@ impl<'a> Talk<'a> {
         }
     }
 
+    fn named(&mut self, peer: PeerId, data: &[u8]) {
+        match nickname::shown(data) {
+            Some(shown) => self.names.insert(peer, shown),
+            None => self.names.remove(&peer),
+        };
+    }
+
     fn event(&mut self, event: RoomEvent) -> Result<Reader, Failure> {
         let outcome = match event {
-            RoomEvent::MemberJoined { peer } => {
+            RoomEvent::MemberJoined { peer, data } => {
                 self.members.insert(peer);
-                self.output.line(&Line::MemberJoined { peer_id: peer.to_string() })
+                self.named(peer, &data);
+                let said = Said::new(&data);
+                self.output.line(&Line::MemberJoined { peer_id: peer.to_string(), said })
+            }
+            RoomEvent::MemberChanged { peer, data } => {
+                self.named(peer, &data);
+                let said = Said::new(&data);
+                self.output.line(&Line::MemberChanged { peer_id: peer.to_string(), said })
             }
             RoomEvent::MemberLeft { peer, reason } => {
                 self.members.remove(&peer);
-                self.output.line(&Line::MemberLeft { peer_id: peer.to_string(), reason: reason.as_str() })
+                let shown = self.names.remove(&peer);
+                let (peer_id, reason) = (peer.to_string(), reason.as_str());
+                self.output.line(&Line::MemberLeft { peer_id, reason, shown })
             }
-            RoomEvent::Message(message) => self.output.line(&Line::message(&message)),
+            RoomEvent::Message(message) => {
+                let shown = self.names.get(&message.from).cloned();
+                self.output.line(&Line::message(&message, shown))
+            }
             RoomEvent::MessagesLost { from, count } => {
                 self.output.line(&Line::MessagesLost { from: from.to_string(), count })
             }

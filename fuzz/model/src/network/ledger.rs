@@ -68,7 +68,7 @@ impl Ledger {
                 let before = self.last.insert(audience, number);
                 assert!(before.is_none_or(|before| before < number), "{message:?} out of order at {at:?}");
             }
-            Event::MemberJoined { room, peer } => {
+            Event::MemberJoined { room, peer, .. } | Event::MemberChanged { room, peer, .. } => {
                 assert!(*peer != at && self.was_in(*room, *peer), "{event:?} at {at:?}, which never joined");
             }
             Event::RoomJoined { room, outcome: JoinOutcome::Joined { members } } => {

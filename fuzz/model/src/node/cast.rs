@@ -10,8 +10,8 @@ use unamed_protocol::wire::message::{
     Connect, ConnectAbout, ConnectRequest, Purpose, RoomProof, StreamMark, StreamNext,
 };
 use unamed_protocol::wire::{
-    Bounded, Claim, ClaimTerms, HomeClaim, HomeClaimTerms, RoomMessage, Routed, Sequence, Tombstone,
-    encode_body,
+    Bounded, Claim, ClaimTerms, HomeClaim, HomeClaimTerms, MemberStatement, RoomMessage, Routed, Sequence,
+    Tombstone, encode_body,
 };
 use unamed_protocol::{
     Address, Duration, Identity, Instance, MessageId, NetworkId, PeerId, RequestId, RoomId, RoomKey,
@@ -87,6 +87,7 @@ pub(super) struct Cast {
     pub(super) claims: Memory<Bytes>,
     pub(super) home_claims: Memory<Bytes>,
     tombstones: Memory<Bytes>,
+    statements: Memory<Bytes>,
     pub(super) requests: Memory<RequestId>,
     pub(super) messages: Memory<(MessageId, RoomMessage)>,
     pub(super) circuits: Memory<u32>,
@@ -114,6 +115,7 @@ impl Cast {
             claims: Memory::new(),
             home_claims: Memory::new(),
             tombstones: Memory::new(),
+            statements: Memory::new(),
             requests: Memory::new(),
             messages: Memory::new(),
             circuits: Memory::new(),
@@ -171,6 +173,23 @@ impl Cast {
         let claim = HomeClaim::make(&terms, &who.identity, &IdealCrypto, &NetworkId::default());
         self.home_claims.note(claim.bytes().clone());
         claim.bytes().clone()
+    }
+
+    /// What a person says of itself in a room, under its next number or another one.
+    pub(super) fn stated(
+        &mut self,
+        person: usize,
+        room: RoomId,
+        sequence: Option<Sequence>,
+        data: Bytes,
+    ) -> Bytes {
+        let sequence = sequence.unwrap_or_else(|| self.sequence());
+        let identity = &self.persons[person].identity;
+        let network = NetworkId::default();
+        let statement = MemberStatement::make(room, sequence, data, identity, &IdealCrypto, &network);
+        let bytes = statement.map(|statement| statement.bytes().clone()).unwrap_or_default();
+        self.statements.note(bytes.clone());
+        bytes
     }
 
     /// A claim with terms that need not make sense.
@@ -301,6 +320,20 @@ impl Words for Cast {
                 tombstone.bytes().clone()
             }
             ago @ 0xA0..0xF0 => self.tombstones.ago(usize::from(ago - 0xA0)).cloned().unwrap_or_default(),
+            _ => blob(from),
+        }
+    }
+
+    fn statement(&mut self, from: &mut Source<'_>) -> Bytes {
+        match from.byte() {
+            0..0x80 => {
+                let (person, room) = (self.person(from), self.room(from));
+                let sequence = Sequence { boot: from.number(), counter: from.number() };
+                let data = blob(from);
+                let data = data.slice(..data.len().min(MemberStatement::DATA_BYTES_MAX));
+                self.stated(person, room, Some(sequence), data)
+            }
+            ago @ 0x80..0xF0 => self.statements.ago(usize::from(ago & 0x3F)).cloned().unwrap_or_default(),
             _ => blob(from),
         }
     }

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use unamed_protocol::wire::MemberStatement;
 use unamed_protocol::{Event, JoinOutcome, LinkId, MessageId, Node, PeerId, RequestId, RoomId};
 
 /// One joined room.
@@ -89,13 +90,18 @@ impl Ledger {
             Event::RoomLeft { room, .. } => {
                 assert!(self.rooms.remove(room).is_some(), "{room:?} is left and was not joined");
             }
-            Event::MemberJoined { room, peer } => {
+            Event::MemberJoined { room, peer, data } => {
                 let me = self.me;
+                assert!(data.len() <= MemberStatement::DATA_BYTES_MAX, "{event:?}");
                 let known = self.answered(*room, event);
                 assert!(*peer != me && known.members.insert(*peer), "{peer:?} joined twice");
             }
             Event::MemberLeft { room, peer, .. } => {
                 assert!(self.answered(*room, event).members.remove(peer), "{peer:?} left and was not in");
+            }
+            Event::MemberChanged { room, peer, data } => {
+                assert!(data.len() <= MemberStatement::DATA_BYTES_MAX, "{event:?}");
+                assert!(self.answered(*room, event).members.contains(peer), "{event:?}: no member");
             }
             Event::Message(message) => {
                 assert_ne!(message.from, self.me, "an own message came back");

@@ -71,11 +71,15 @@ pub enum Step {
     /// A WebRTC stack of the node does something: which, what (0, 1: it describes itself; 2, 3: it finds a candidate; 4: it
     /// has found all; 5: its channel opens; else it fails), a description or candidate.
     Stack = 30,
+    /// A peer says something of itself: end, room, bytes of it (number), content.
+    State = 31,
+    /// The application says something of the node: room, bytes of it (number), content.
+    Describe = 32,
 }
 
 impl Step {
     /// All of them, by number.
-    pub const ALL: [Self; 31] = [
+    pub const ALL: [Self; 33] = [
         Self::Accept,
         Self::Bootstrap,
         Self::AnswerDial,
@@ -107,6 +111,8 @@ impl Step {
         Self::Ask,
         Self::Member,
         Self::Stack,
+        Self::State,
+        Self::Describe,
     ];
 }
 

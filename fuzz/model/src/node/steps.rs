@@ -6,8 +6,8 @@ use unamed_protocol::link::Class;
 use unamed_protocol::rooms::forward::push_hash;
 use unamed_protocol::rooms::outbox::stream_id;
 use unamed_protocol::routing::key::home_id;
-use unamed_protocol::wire::message::{CircuitOpen, Header, Hello, PushSet};
-use unamed_protocol::wire::{Bounded, Message, PeerIds, RoomMessage, encode_body};
+use unamed_protocol::wire::message::{CircuitOpen, Header, Hello, MemberData, PushSet};
+use unamed_protocol::wire::{Bounded, MemberStatement, Message, PeerIds, RoomMessage, encode_body};
 use unamed_protocol::{
     DialError, Disconnect, Duration, Input, LinkId, NetworkId, PeerId, Recipients, RequestId, SaveId, Signal,
 };
@@ -83,6 +83,8 @@ impl World {
             Step::Ask => self.ask(from),
             Step::Member => self.member(from),
             Step::Stack => self.stack(from),
+            Step::State => self.state(from),
+            Step::Describe => self.describe(from),
         }
         self.settle();
     }
@@ -327,6 +329,27 @@ impl World {
         let payload = Bytes::from(vec![from.byte(); size]);
         let sent = self.node.broadcast(room, payload, recipients, self.now);
         assert!(sent.is_err() || self.ledger.is_in(room), "a message into a room that is not joined");
+    }
+
+    /// A peer says something of itself, before or after it proved the room.
+    fn state(&mut self, from: &mut Source<'_>) {
+        let Some((link, circuit)) = self.some_end(from) else { return };
+        let Some(person) = self.end_of(link, circuit).map(|end| end.person) else { return };
+        let (room, size) = (self.cast.room(from), from.number().min(1024) as usize);
+        let data = Bytes::from(vec![from.byte(); size]);
+        let statement = self.cast.stated(person, room, None, data);
+        self.say(link, circuit, &Message::MemberData(MemberData { statement }));
+    }
+
+    /// The application says something of the node.
+    fn describe(&mut self, from: &mut Source<'_>) {
+        let (room, size) = (self.cast.room(from), from.number().min(2000) as usize);
+        let data = Bytes::from(vec![from.byte(); size]);
+        let set = self.node.set_member_data(room, data.clone(), self.now);
+        let possible = self.ledger.is_in(room) && size <= MemberStatement::DATA_BYTES_MAX;
+        assert_eq!(set.is_ok(), possible, "what may be said is taken: {set:?}");
+        let shown = self.node.member_data(room, self.cast.me);
+        assert!(!possible || shown == Some(data), "what was said last is shown: {shown:?}");
     }
 
     fn find(&mut self, from: &mut Source<'_>) {

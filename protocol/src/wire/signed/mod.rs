@@ -1,7 +1,7 @@
-//! Signed objects: claims, home claims, tombstones, connect requests, room messages.
+//! Signed objects: claims, home claims, tombstones, statements of members, connect requests, room messages.
 //!
-//! Claims, home claims and tombstones are opaque byte strings to whoever passes them on: they are stored and forwarded
-//! verbatim, so each value keeps the bytes it was read from. All three are built alike: a version byte, fields, a list of
+//! Claims, home claims, tombstones and statements are opaque byte strings to whoever passes them on: they are stored and
+//! forwarded verbatim, so each value keeps the bytes it was read from. All of them are built alike: a version byte, fields, a list of
 //! tagged extensions (of which unknown ones are ignored, and covered by the signatures all the same), then signatures of
 //! 64 bytes each over everything before the first of them. `decode` checks the structure and is cheap; `verify` checks
 //! the signatures and is not.
@@ -20,12 +20,14 @@ use crate::crypto::{Crypto, Signature, sha256, signing_input};
 mod claim;
 mod connect;
 mod home_claim;
+mod member_statement;
 mod room;
 mod tombstone;
 
 pub use claim::{Claim, ClaimTerms};
 pub use connect::OpenError;
 pub use home_claim::{HomeClaim, HomeClaimTerms};
+pub use member_statement::MemberStatement;
 pub use tombstone::Tombstone;
 
 /// The kinds that keep signatures apart: one made for one purpose is worthless for another.
@@ -48,11 +50,13 @@ pub mod signature_kind {
     pub const ROOM_PROOF: &str = "room-proof";
     /// A room message's header, by its author.
     pub const MESSAGE: &str = "message";
+    /// A member's statement, by the member.
+    pub const MEMBER_DATA: &str = "member-data";
     /// A handshake's static key, by the identity key.
     pub const HANDSHAKE: &str = "handshake";
 }
 
-/// The version of claims, home claims and tombstones.
+/// The version of claims, home claims, tombstones and statements.
 const VERSION: u8 = 1;
 
 const SIGNATURE_BYTES: usize = 64;

@@ -228,6 +228,7 @@ pub(super) fn message() -> impl Strategy<Value = Message> {
             Message::RoomClaims(RoomClaims { room, joined_s, claims })
         }),
         some_room().prop_map(|room| Message::RoomLeave(RoomLeave { room })),
+        blob().prop_map(|statement| Message::MemberData(MemberData { statement })),
         room_message().prop_map(Message::RoomMessage),
         (some_room(), message_ids())
             .prop_map(|(room, messages)| Message::Announce(Announce { room, messages })),

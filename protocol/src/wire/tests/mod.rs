@@ -99,6 +99,7 @@ fn by_postcard(message: &Message) -> Vec<u8> {
         Message::RoomRefused(it) => body(&it),
         Message::RoomClaims(it) => body(&it),
         Message::RoomLeave(it) => body(&it),
+        Message::MemberData(it) => body(&it),
         Message::Query(it) => body(&it),
         Message::QueryAnswer(it) => body(&it),
         Message::Signal(it) => body(&it),

@@ -59,6 +59,11 @@ fn home_claim(terms: &HomeClaimTerms, crypto: &dyn Crypto) -> HomeClaim {
     HomeClaim::make(terms, &identity(), crypto, &network())
 }
 
+fn statement(data: &[u8], crypto: &dyn Crypto) -> MemberStatement {
+    let sequence = Sequence { boot: 5, counter: 300 };
+    MemberStatement::make(room(0x51), sequence, bytes(data), &identity(), crypto, &network()).unwrap()
+}
+
 pub(super) const PREAMBLE: &str = "
 # Signed objects: real Ed25519 (RFC 8032) on the network `unamed`. Secret seeds: the room's 81*32, the peer's 82*32.
 ";
@@ -68,6 +73,7 @@ pub(super) fn vectors() -> Vec<(&'static str, &'static str, Vec<u8>, bool)> {
     let claim = claim(&terms(), &RealCrypto);
     let tombstone = tombstone(&RealCrypto);
     let home = home_claim(&home_terms(), &RealCrypto);
+    let said = statement(&[0xaa, 0xbb], &RealCrypto);
     let request = bytes(&[1, 2]);
     let signature =
         sign_body(signature_kind::CONNECT, &[&request], identity().secret(), &RealCrypto, &network());
@@ -91,6 +97,12 @@ pub(super) fn vectors() -> Vec<(&'static str, &'static str, Vec<u8>, bool)> {
              1700003600000, boot 5, counter 2, no extensions",
             home.bytes().to_vec(),
             HomeClaim::decode(home.bytes()) == Ok(home),
+        ),
+        (
+            "member-statement",
+            "room 51, boot 5, counter 300, data [aa bb], no extensions",
+            said.bytes().to_vec(),
+            MemberStatement::decode(said.bytes()) == Ok(said),
         ),
         (
             "signature",
@@ -148,6 +160,9 @@ fn any_changed_byte_of_a_signed_object_breaks_it() {
     check(home_claim(&home_terms(), &crypto).bytes(), |object| {
         HomeClaim::decode(object).is_ok_and(|home| home.verify(&crypto, &network))
     });
+    check(statement(b"anna", &crypto).bytes(), |object| {
+        MemberStatement::decode(object).is_ok_and(|said| said.verify(&crypto, &network))
+    });
 }
 
 #[test]
@@ -158,6 +173,7 @@ fn a_signature_holds_for_its_network_kind_and_signer_alone() {
     assert!(!claim.verify(&crypto, &other));
     assert!(!tombstone(&crypto).verify(&crypto, &other));
     assert!(!home_claim(&home_terms(), &crypto).verify(&crypto, &other));
+    assert!(!statement(b"anna", &crypto).verify(&crypto, &other));
 
     // The two signatures in each other's place.
     let mut swapped = claim.bytes().to_vec();
@@ -373,6 +389,57 @@ fn malformed_home_claims_are_refused_by_name() {
 }
 
 #[test]
+fn a_statement_says_what_its_member_said_and_malformed_ones_are_refused_by_name() {
+    #[derive(Serialize)]
+    struct Raw<'a> {
+        version: u8,
+        room: RoomId,
+        peer: PeerId,
+        sequence: Sequence,
+        data: &'a [u8],
+        extensions: Vec<Extension>,
+    }
+    let me = PeerId(IdealCrypto.public_key(identity().secret()));
+    let said = statement("änna".as_bytes(), &IdealCrypto);
+    assert_eq!((said.room_id(), said.peer()), (room(0x51), me));
+    assert_eq!(said.sequence(), Sequence { boot: 5, counter: 300 });
+    assert_eq!(&said.data()[..], "änna".as_bytes());
+
+    let largest = Sequence { boot: u64::MAX, counter: u64::MAX };
+    let make = |data| MemberStatement::make(room(1), largest, data, &identity(), &IdealCrypto, &network());
+    let full = make(bytes(&[7; MemberStatement::DATA_BYTES_MAX])).unwrap();
+    assert_eq!(MemberStatement::decode(full.bytes()), Ok(full.clone()));
+    assert_eq!(make(bytes(&[7; MemberStatement::DATA_BYTES_MAX + 1])), None);
+    let empty = make(Bytes::new()).unwrap();
+    assert_eq!(MemberStatement::decode(empty.bytes()), Ok(empty));
+
+    let raw = |version, data, extensions| {
+        let body = Raw { version, room: room(1), peer: me, sequence: largest, data, extensions };
+        sign_raw(&body, &[(signature_kind::MEMBER_DATA, identity().secret())])
+    };
+    let extension = |bytes: usize| Extension { tag: 9, value: vec![1; bytes].into() };
+    let newer = MemberStatement::decode(&raw(1, b"anna", vec![extension(3)])).unwrap();
+    assert!(newer.data() == &bytes(b"anna") && newer.verify(&IdealCrypto, &network()));
+    let long = [7; MemberStatement::DATA_BYTES_MAX + 1];
+    let too_large = |max| DecodeError::TooLarge { max };
+    let cases = [
+        (raw(2, b"anna", Vec::new()), DecodeError::UnknownVersion(2)),
+        (raw(1, &long, Vec::new()), too_large(MemberStatement::DATA_BYTES_MAX)),
+        (raw(1, b"anna", vec![extension(2000)]), too_large(MemberStatement::BYTES_MAX)),
+        (raw(1, b"anna", vec![extension(1), extension(2)]), DecodeError::Duplicate),
+        (Bytes::new(), DecodeError::Empty),
+        ([&full.bytes()[..], &[0]].concat().into(), DecodeError::Trailing { extra: 1 }),
+    ];
+    for (input, expected) in cases {
+        assert_eq!(MemberStatement::decode(&input), Err(expected));
+    }
+    for end in 1..full.bytes().len() {
+        let cut = MemberStatement::decode(&full.bytes().slice(..end));
+        assert!(matches!(cut, Err(DecodeError::Truncated { .. })), "{end}");
+    }
+}
+
+#[test]
 fn the_largest_claims_fit() {
     let crypto = RealCrypto;
     let name = ["a".repeat(60).as_str(); 4].join(".");
@@ -511,6 +578,7 @@ proptest! {
         let input = Bytes::from(input);
         let (crypto, network) = (RealCrypto, network());
         prop_assert!(!Claim::decode(&input).is_ok_and(|it| it.verify(&crypto, &network)));
+        prop_assert!(!MemberStatement::decode(&input).is_ok_and(|it| it.verify(&crypto, &network)));
         prop_assert!(!Tombstone::decode(&input).is_ok_and(|it| it.verify(&crypto, &network)));
         prop_assert!(!HomeClaim::decode(&input).is_ok_and(|it| it.verify(&crypto, &network)));
     }

@@ -241,6 +241,9 @@ fn rooms() -> Vec<(u8, Vector)> {
             Message::RoomClaims(RoomClaims { room, joined_s: 600, claims: list(vec![bytes(&[0xaa, 0xbb])]) })
         }),
         message("room-leave", "room 51", Message::RoomLeave(RoomLeave { room })),
+        message("member-data", "statement [aa bb]", {
+            Message::MemberData(MemberData { statement: bytes(&[0xaa, 0xbb]) })
+        }),
         message("message", "header [01 02], no signature, body \"hello\"", {
             let (header, signature) = (bytes(&[1, 2]), Bytes::new());
             Message::RoomMessage(RoomMessage { header, signature, body: bytes(b"hello") })

@@ -3,12 +3,15 @@
 //! Two equal worlds run side by side; in one of them an intruder speaks. What the nodes send more in that one, less what
 //! they send to the intruder itself, is what it made them send to others.
 
+use bytes::Bytes;
 use unamed_protocol::routing::key::home_id;
 use unamed_protocol::wire::message::{
-    Announce, CircuitOpen, ClaimCopy, Hello, Notify, Ping, Pull, Purpose, Query, Replicate, RoomClaims,
-    StoreDigest, Withdraw,
+    Announce, CircuitOpen, ClaimCopy, Hello, MemberData, Notify, Ping, Pull, Purpose, Query, Replicate,
+    RoomClaims, StoreDigest, Withdraw,
 };
-use unamed_protocol::wire::{Bounded, CircuitData, Message, PeerIds, Reply, RttsMs, Tombstone, encode_body};
+use unamed_protocol::wire::{
+    Bounded, CircuitData, MemberStatement, Message, PeerIds, Reply, RttsMs, Sequence, Tombstone, encode_body,
+};
 use unamed_protocol::{Duration, MessageId, RequestId, RoomId};
 use unamed_simulator::NodeIndex;
 
@@ -296,6 +299,21 @@ pub(super) fn room_cases() -> Vec<Case> {
                 let claim = Persona::client(world, 100 + number as u32).claim(world, 1);
                 let claims = Bounded::truncated([claim.bytes().clone()]);
                 Message::RoomClaims(RoomClaims { room: world.room(1), joined_s: 9, claims })
+            }),
+        ),
+        (
+            "member data",
+            false,
+            true,
+            10,
+            Box::new(|world, intruder, number| {
+                let sequence = Sequence { boot: 7, counter: 1 + number };
+                let (room, crypto) = (world.room(1), crypto(world));
+                let data = Bytes::from(vec![number as u8; 1000]);
+                let identity = &intruder.me.identity;
+                let said = MemberStatement::make(room, sequence, data, identity, crypto.as_ref(), &network());
+                let statement = said.expect("not too large").bytes().clone();
+                Message::MemberData(MemberData { statement })
             }),
         ),
         (

@@ -6,6 +6,7 @@ mod bad_routing;
 mod bounds;
 mod intruder;
 mod links;
+mod member_data;
 mod rooms;
 mod routing;
 mod sybils;
