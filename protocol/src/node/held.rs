@@ -67,12 +67,15 @@ impl Node {
         all
     }
 
-    /// Members known in joined rooms, and the bytes of their claims.
+    /// Members known in joined rooms, and the bytes of their claims and of what they say of themselves.
     fn members_held(&self) -> (usize, usize) {
         let members = || self.rooms.values().flat_map(|room| room.members.values());
-        let claims: usize = members().map(|member| member.claim.bytes().len()).sum();
+        let said = |member: &super::rooms::Member| {
+            member.claim.bytes().len().saturating_add(member.said.data().len())
+        };
+        let said: usize = members().map(|member| said(member)).sum();
         let each = size_of::<super::rooms::Member>().saturating_mul(members().count());
-        (members().count(), claims.saturating_add(each))
+        (members().count(), said.saturating_add(each))
     }
 
     /// Messages of others in joined rooms: those kept for members that miss them, and those that wait for earlier ones.
