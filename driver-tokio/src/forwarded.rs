@@ -225,6 +225,28 @@ mod tests {
         }
     }
 
+    proptest::proptest! {
+        /// Whatever a client sends, what its proxy appends counts, or the request is refused.
+        #[test]
+        fn what_the_proxy_appends_is_the_client_or_nothing(said in "[ -~]{0,60}", quoted in proptest::bool::ANY) {
+            let appended = format!("{said}, 203.0.113.7");
+            proptest::prop_assert_eq!(of(&[&appended], &[]), Ok(Some("203.0.113.7".into())));
+            let (node, ip) = if quoted { ("\"[2001:db8::1]:80\"", "2001:db8::1") } else { ("203.0.113.7", "203.0.113.7") };
+            let appended = format!("{said}, for={node}");
+            let lines = [said.as_str(), &format!("for={node}")].map(str::to_owned);
+            let outcomes = [of(&[], &[&appended]), of(&[], &[&lines[0], &lines[1]])];
+            for outcome in outcomes {
+                let fine = outcome == Ok(Some(ip.to_owned())) || outcome == Err(ForwardedError::Forwarded);
+                proptest::prop_assert!(fine, "{:?}", outcome);
+            }
+        }
+
+        #[test]
+        fn any_headers_are_judged(one in ".{0,40}", other in "(for|by|=|;|,|\"|\\\\|\\[|:|1\\.2\\.3\\.4| ){0,12}") {
+            let _ = of(&[&one, &other], &[&other, &one]);
+        }
+    }
+
     #[test]
     fn a_client_cannot_speak_for_the_proxy() {
         // The proxy sets one header, the client made up the other.

@@ -41,6 +41,11 @@
 //! [`NetworkBuilder::webrtc`] turns it off. A member that is linked directly learns the addresses of this machine's
 //! routes to the Internet, and where there is no route, its loopback address.
 //!
+//! # TLS
+//! `wss` addresses are dialled by the roots of the system, or those of [`NetworkBuilder::tls_roots`]. A service node speaks TLS
+//! with [`NetworkBuilder::tls`], or behind a proxy, which [`NetworkBuilder::trusted_proxy`] lets name its clients. The links
+//! are encrypted and authenticated inside in either case.
+//!
 //! # Memory
 //! Everything that a peer can fill is bounded. Per connection: 256 KiB towards it, 64 KiB from it, an 8 KiB read buffer
 //! and about 50 KiB of write buffer where it is in use; once 64 MiB were received faster than the node takes them, 16 KiB

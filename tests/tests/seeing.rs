@@ -164,7 +164,8 @@ fn logs_are_lines_of_json_where_that_is_asked_for() {
     let stderr = service.process.stderr();
     for line in stderr.lines() {
         let line: Value = serde_json(line);
-        assert!(line["level"].is_string() && line["fields"]["message"].is_string(), "{line}");
+        assert!(["timestamp", "level", "target"].iter().all(|key| line[*key].is_string()), "{line}");
+        assert!(line["fields"]["message"].is_string(), "{line}");
     }
     assert!(stderr.lines().count() >= 2, "{stderr}");
 }

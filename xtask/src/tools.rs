@@ -55,14 +55,24 @@ pub(crate) fn find_or_install_in(
     }
 }
 
-/// nginx and Caddy, from Debian's packages where they are missing.
+/// Programs that tests run, and the packages of Debian that have them.
+const TEST_PROGRAMS: [(&str, &str); 3] =
+    [("nginx", "nginx"), ("caddy", "caddy"), ("systemd-analyze", "systemd")];
+
+/// Installs what tests run, as far as it is missing, from Debian's packages.
 ///
 /// # Errors
 /// What went wrong, as one line.
-pub(crate) fn web_servers() -> Result<(), String> {
-    let present =
-        |program: &str| ["/usr/sbin", "/usr/bin"].iter().any(|dir| Path::new(dir).join(program).is_file());
-    let missing: Vec<&str> = ["nginx", "caddy"].into_iter().filter(|program| !present(program)).collect();
+pub(crate) fn test_programs() -> Result<(), String> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let folders: Vec<PathBuf> =
+        std::env::split_paths(&path).chain(["/usr/sbin".into(), "/usr/bin".into()]).collect();
+    let present = |program: &str| folders.iter().any(|folder| folder.join(program).is_file());
+    let missing: Vec<&str> = TEST_PROGRAMS
+        .into_iter()
+        .filter(|(program, _)| !present(program))
+        .map(|(_, package)| package)
+        .collect();
     if missing.is_empty() {
         return Ok(());
     }

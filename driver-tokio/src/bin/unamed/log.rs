@@ -4,11 +4,13 @@
 use std::io::{self, IsTerminal as _, Write};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::Instant;
 
 use tracing::{Level, Metadata};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::fmt::format::Writer;
+use tracing_subscriber::fmt::time::{FormatTime as _, SystemTime};
 
 use crate::Failure;
 use crate::args::LogFormat;
@@ -21,9 +23,20 @@ static JSON: AtomicBool = AtomicBool::new(false);
 
 /// Says something on stderr, which may be closed, in the form of the log.
 pub(crate) fn say(message: &str) {
+    write_note("INFO", message);
+}
+
+/// Says why the program ends.
+pub(crate) fn complain(message: &str) {
+    write_note("ERROR", message);
+}
+
+fn write_note(level: &str, message: &str) {
     let _ = if JSON.load(Ordering::Relaxed) {
-        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        let line = serde_json::json!({ "unix_s": since.as_secs_f64(), "level": "NOTE", "fields": { "message": message } });
+        let mut timestamp = String::new();
+        let _ = SystemTime.format_time(&mut Writer::new(&mut timestamp));
+        let fields = serde_json::json!({ "message": message });
+        let line = serde_json::json!({ "timestamp": timestamp, "level": level, "fields": fields, "target": "unamed" });
         writeln!(io::stderr(), "{line}")
     } else {
         writeln!(io::stderr(), "unamed: {message}")

@@ -72,7 +72,7 @@ fn main() -> ExitCode {
     match config::command_line().and_then(run) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            say(&failure.message);
+            log::complain(&failure.message);
             ExitCode::from(failure.code)
         }
     }

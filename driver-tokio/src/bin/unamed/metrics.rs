@@ -140,6 +140,8 @@ impl Snapshot {
                 "bytes_sent" => ("sent", Some(Unit::Bytes)),
                 "bytes_received" => ("received", Some(Unit::Bytes)),
                 "circuit_bytes_relayed" => ("relayed", Some(Unit::Bytes)),
+                // `_total` is added to each.
+                "driver_refused_total" => ("driver_refused_full", None),
                 name => (name, None),
             };
             let full = format!("unamed_{name}");
@@ -260,9 +262,15 @@ mod tests {
     fn names_follow_the_conventions_and_nothing_is_told_twice() {
         let network = |name| (name, 7);
         let snapshot = Snapshot {
-            counters: ["links_opened", "bytes_sent", "bytes_sent_find", "bytes_sent_room", "driver_accepted"]
-                .map(network)
-                .to_vec(),
+            counters: [
+                "links_opened",
+                "bytes_sent",
+                "bytes_sent_find",
+                "bytes_sent_room",
+                "driver_refused_total",
+            ]
+            .map(network)
+            .to_vec(),
             links: vec![],
             routing: Some(routing(true, 2)),
             rooms: 0,
@@ -275,7 +283,7 @@ mod tests {
             "unamed_links_opened_total 7",
             "unamed_sent_bytes_total 7",
             "unamed_sent_for_bytes_total{purpose=\"find\"} 7",
-            "unamed_driver_accepted_total 7",
+            "unamed_driver_refused_full_total 7",
             "unamed_links{carrier=\"webrtc\",peer=\"client\"} 0",
             "unamed_ready 1",
             "unamed_leaf_set_links 2",
