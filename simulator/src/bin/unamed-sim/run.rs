@@ -10,7 +10,7 @@ use clap::ValueEnum;
 use indicatif::{ProgressBar, ProgressStyle};
 use unamed_simulator::plots::{self, About};
 use unamed_simulator::scenario::{CryptoKind, duration_text, parse_duration};
-use unamed_simulator::{Check, ChurnModel, Outcome, Report, RunOptions, Scenario, TraceSample};
+use unamed_simulator::{Check, ChurnModel, Outcome, Progress, Report, RunOptions, Scenario, TraceSample};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Run {
@@ -153,18 +153,9 @@ impl Run {
             report_panic(panic);
             eprintln!("unamed-sim: the same again with: {line}");
         }));
-        let bar = progress_bar(scenario.duration);
-        let mut outcome = scenario.run(options, |progress| {
-            if let Some(bar) = &bar {
-                bar.set_position(progress.at.as_millis() / 1000);
-                let per_second = progress.events as f64 / bar.elapsed().as_secs_f64().max(0.001);
-                let (succeeded, eligible) = (progress.finds_succeeded, progress.finds_eligible);
-                bar.set_message(format!("{per_second:.0} events/s, finds {succeeded}/{eligible}"));
-            }
-        });
-        if let Some(bar) = &bar {
-            bar.finish_and_clear();
-        }
+        let mut watch = Watch::new(scenario.duration);
+        let mut outcome = scenario.run(options, |progress| watch.tell(progress));
+        watch.bar.finish_and_clear();
         self.conclude(&scenario, &mut outcome)
     }
 
@@ -253,15 +244,44 @@ fn write_json(path: &str, report: &Report) -> io::Result<()> {
 }
 
 /// A bar over virtual seconds, on a terminal only.
-fn progress_bar(duration: Duration) -> Option<ProgressBar> {
-    if !io::stderr().is_terminal() {
-        return None;
+/// How far a run is: a bar on a terminal, else a line now and then, which is what a log of a long run wants.
+struct Watch {
+    bar: ProgressBar,
+    /// Real time at which the next line is due; never on a terminal.
+    line_at: Option<Duration>,
+}
+
+impl Watch {
+    /// Real time between two lines.
+    const PAUSE: Duration = Duration::from_secs(60);
+
+    fn new(duration: Duration) -> Self {
+        let bar = ProgressBar::new(duration.as_secs());
+        if let Ok(style) = ProgressStyle::with_template("{bar:30} {pos}/{len} s simulated, {msg}") {
+            bar.set_style(style);
+        }
+        Self { bar, line_at: (!io::stderr().is_terminal()).then_some(Self::PAUSE) }
     }
-    let bar = ProgressBar::new(duration.as_secs());
-    if let Ok(style) = ProgressStyle::with_template("{bar:30} {pos}/{len} s simulated, {msg}") {
-        bar.set_style(style);
+
+    fn tell(&mut self, progress: Progress) {
+        let Watch { bar, line_at } = self;
+        let (simulated, passed) = (progress.at.as_millis() / 1000, bar.elapsed());
+        let per_second = progress.events as f64 / passed.as_secs_f64().max(0.001);
+        let (succeeded, eligible) = (progress.finds_succeeded, progress.finds_eligible);
+        let text = format!("{per_second:.0} events/s, finds {succeeded}/{eligible}");
+        match line_at {
+            None => {
+                bar.set_position(simulated);
+                bar.set_message(text);
+            }
+            Some(at) if passed >= *at => {
+                *at = passed + Self::PAUSE;
+                let length = bar.length().unwrap_or_default();
+                eprintln!("{simulated}/{length} s simulated in {:.0} s, {text}", passed.as_secs_f64());
+            }
+            Some(_) => {}
+        }
     }
-    Some(bar)
 }
 
 #[cfg(test)]
