@@ -190,7 +190,7 @@ impl Network {
         self.find_with(name, JoinOptions::default()).await
     }
 
-    /// Looks for the members of a named room without joining it.
+    /// Looks for the members of a named room without joining it: of the options the passphrase counts.
     ///
     /// # Errors
     /// See [`FindError`].

@@ -7,6 +7,7 @@ const $ = (id) => document.getElementById(id)
 const query = new URLSearchParams(location.search)
 const MIB = 1024 * 1024
 const MESSAGES_SHOWN = 400
+const NAME_SHOWN = 24
 
 /** What is shown. A view: `{ room, log, unread }`. */
 const views = new Map()
@@ -49,8 +50,8 @@ async function enter(name, passphrase = '') {
   if (known) return select(known)
   $('join').querySelector('button').disabled = true
   try {
-    const room = await net.join(name, { passphrase })
-    const view = { room, passphrase, log: [], unread: 0, receiving: new Map(), sending: new Map() }
+    const room = await net.join(name, { passphrase, data: ownName() })
+    const view = { room, passphrase, names: new Map(), log: [], unread: 0, receiving: new Map(), sending: new Map() }
     views.set(room.id, view)
     remember()
     note(view, welcome(room))
@@ -73,19 +74,26 @@ function welcome(room) {
 function attend(view) {
   const { room } = view
   let replayed = true
-  room.on('join', ({ peerId }) => {
-    if (!replayed) note(view, `${short(peerId)} came in`)
+  room.on('join', (member) => {
+    view.names.set(member.peerId, nameOf(member))
+    if (!replayed) note(view, `${who(view, member.peerId)} came in`)
     showSoon()
   })
   replayed = false
+  room.on('change', (member) => {
+    const before = view.names.get(member.peerId)
+    view.names.set(member.peerId, nameOf(member))
+    if (before) note(view, `${isolated(before)} is ${who(view, member.peerId)}`)
+    showSoon()
+  })
   room.on('leave', ({ peerId, reason }) => {
     view.receiving.delete(peerId)
-    note(view, `${short(peerId)} left${reason === 'lost' ? ' (connection lost)' : ''}`)
+    note(view, `${who(view, peerId)} left${reason === 'lost' ? ' (connection lost)' : ''}`)
   })
   room.on('message', (message) => receive(view, message))
   room.on('progress', (progress) => (progress.direction === 'in' ? receiving(view, progress) : sending(view, progress)))
   room.on('merge', ({ members }) => note(view, `two parts of this room have met: ${people(members.length)} more`))
-  room.on('lost', ({ from, count }) => note(view, `${count} messages of ${short(from)} are lost`))
+  room.on('lost', ({ from, count }) => note(view, `${count} messages of ${who(view, from)} are lost`))
   room.on('closed', ({ reason }) => {
     if (reason === 'full') toast(`${room.name} is full`)
   })
@@ -111,7 +119,7 @@ async function send(data, describe) {
   if (!view) return
   const to = $('to').value
   const large = data.length > 64 * 1024
-  const entry = { mine: true, from: net.peerId, at: Date.now(), to, ...describe }
+  const entry = { mine: true, from: net.peerId, at: Date.now(), to: to && who(view, to), ...describe }
   if (large) entry.progress = 0
   put(view, entry)
   try {
@@ -140,7 +148,7 @@ function sending(view, { id, peerId, bytes, total }) {
 function receiving(view, { peerId, bytes, total }) {
   let entry = view.receiving.get(peerId)
   if (!entry && bytes < total) {
-    entry = { from: peerId, at: Date.now(), text: '', progress: 0 }
+    entry = { from: peerId, who: who(view, peerId), at: Date.now(), text: '', progress: 0 }
     view.receiving.set(peerId, entry)
     put(view, entry)
   }
@@ -160,7 +168,7 @@ function receive(view, message) {
     Object.assign(entry, shown, { progress: undefined, private: message.directed })
     return showSoon()
   }
-  put(view, { from, at: Date.now(), private: message.directed, ...shown })
+  put(view, { from, who: who(view, from), at: Date.now(), private: message.directed, ...shown })
 }
 
 /** A message as it is shown: as text if it is some, else as an image or a file. */
@@ -188,6 +196,39 @@ function imageType(bytes) {
   if (starts(0x47, 0x49, 0x46, 0x38)) return 'image/gif'
   if (starts(0x52, 0x49, 0x46, 0x46)) return 'image/webp'
   return 'application/octet-stream'
+}
+
+// --- names
+
+/** Without what cannot be seen or turns the direction of writing, and short: a name of a stranger may be anything. */
+const clean = (text) => [...text.replace(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu, '').trim()].slice(0, NAME_SHOWN).join('')
+
+function nameOf(member) {
+  try {
+    return clean(new TextDecoder('utf-8', { fatal: true }).decode(member.data))
+  } catch {
+    return ''
+  }
+}
+
+/** A name in a direction of its own, so that it turns nothing beside it. */
+const isolated = (name) => `\u2068${name}\u2069`
+
+/** The name and, as anybody can take any name, the id. */
+const called = (name, peerId) => (name ? `${isolated(name)} (${short(peerId)})` : short(peerId))
+
+const who = (view, peerId) => called(view?.names.get(peerId), peerId)
+
+const ownName = () => $('own-name').value.trim()
+
+function rename() {
+  try {
+    localStorage.setItem('demo:name', ownName())
+  } catch {
+    // Then it is typed again.
+  }
+  for (const { room } of views.values()) room.setData(ownName())
+  show()
 }
 
 // --- what survives a reload
@@ -322,7 +363,7 @@ function showRoom() {
 function showRecipients(room) {
   const to = $('to')
   const chosen = to.value
-  const options = room.members.map((peerId) => element('option', { value: peerId, textContent: short(peerId) }))
+  const options = room.members.map((peerId) => element('option', { value: peerId, textContent: who(current, peerId) }))
   to.replaceChildren(element('option', { value: '', textContent: 'everyone' }), ...options)
   to.value = room.members.includes(chosen) ? chosen : ''
 }
@@ -347,7 +388,7 @@ function makeBubble(entry) {
   if (entry.text) inner.append(element('p', { textContent: entry.text }))
   if (entry.progress !== undefined) inner.append(element('progress', { max: 1, value: entry.progress }))
   const time = new Date(entry.at).toLocaleTimeString([], { hour: '2-digit', minute: '2-digit' })
-  const who = entry.mine ? (entry.to ? `to ${short(entry.to)}` : 'to everyone') : short(entry.from) + (entry.private ? ' to you alone' : '')
+  const who = entry.mine ? (entry.to ? `to ${entry.to}` : 'to everyone') : entry.who + (entry.private ? ' to you alone' : '')
   inner.append(element('span', { className: 'meta', textContent: entry.failed ? `not sent: ${entry.failed}` : `${who} · ${time}` }))
   const item = element('li', { className: entry.mine ? 'mine' : '' })
   if (!entry.mine) item.append(face(entry.from))
@@ -367,11 +408,11 @@ function showMembers(links) {
   const members = current?.room.members ?? []
   const items = members.map((peerId) => {
     const link = links.find((link) => link.peerId === peerId)
-    const name = element('span', { className: 'name', textContent: short(peerId), title: peerId })
+    const name = element('span', { className: 'name', textContent: who(current, peerId), title: peerId })
     return element('li', {}, face(peerId), name, how(link))
   })
   if (net && current) {
-    const you = element('span', { className: 'name', textContent: `${short(net.peerId)} (you)`, title: net.peerId })
+    const you = element('span', { className: 'name', textContent: `${called(clean(ownName()), net.peerId)} (you)`, title: net.peerId })
     items.unshift(element('li', {}, face(net.peerId), you))
   }
   if (items.length === 0) items.push(element('li', { className: 'hint', textContent: 'no room is open' }))
@@ -422,6 +463,13 @@ $('join').onsubmit = failing(() => {
 })
 for (const button of document.querySelectorAll('[data-join]')) {
   button.onclick = failing(() => enter(button.dataset.join))
+}
+$('own-name').onchange = failing(rename)
+$('own-name').onkeydown = (event) => {
+  if (event.key !== 'Enter') return
+  // Takes the name, and does not join a room.
+  event.preventDefault()
+  $('own-name').blur()
 }
 $('share').onclick = () => {
   const url = new URL(location.href)
@@ -482,6 +530,11 @@ async function main() {
     .catch(() => ({}))
   const bootstrap = query.getAll('bootstrap')
   $('bootstrap').value = (bootstrap.length > 0 ? bootstrap : (config.bootstrap ?? [])).join('\n')
+  try {
+    $('own-name').value = localStorage.getItem('demo:name') ?? ''
+  } catch {
+    // Nothing is remembered.
+  }
   go(remembered().length > 0 ? 'room' : 'rooms')
   show()
   setInterval(show, 1000)

@@ -118,6 +118,8 @@ export interface JoinOptions extends Abortable {
   passphrase?: string | Uint8Array
   /** Makes it the primary room. The first room is in any case. */
   primary?: boolean
+  /** What this node says of itself to the members, a nickname for instance; see {@link Room.setData}. */
+  data?: Data
 }
 
 /**
@@ -129,7 +131,9 @@ export type JoinOutcome = 'joined' | 'alone' | 'unreachable' | 'offline'
 /** What {@link Room.on} tells. */
 export interface RoomEvents {
   /** A member came. Those who are in are told to a new listener at once. */
-  join: { peerId: PeerId }
+  join: Member
+  /** A member says something else of itself. Right after joining it comes for those who are in and say something. */
+  change: Member
   /** A member went: it said so, its links failed, or it started anew. */
   leave: { peerId: PeerId; reason: 'left' | 'lost' | 'restarted' }
   /** A message. Up to 256 that came before the first listener are told to it. */
@@ -157,6 +161,15 @@ export class Room {
   readonly members: PeerId[]
   readonly primary: boolean
   readonly closed: boolean
+  /** What this node says of itself here; empty for nothing. */
+  readonly data: Uint8Array
+  /** A member and what it says of itself, by its peer id. */
+  member(peerId: PeerId): Member | undefined
+  /**
+   * Says something of this node to the members, a nickname for instance: up to 1 KiB, in place of what was said before;
+   * nothing if empty. Changes go out once a second at most, the last of several alone.
+   */
+  setData(data: Data): void
   /**
    * Sends to all members, or to those in `to`. Resolves with the message's id when it is queued, and waits for that while
    * the queues are full. Members get an author's messages in order, and once.
@@ -168,6 +181,15 @@ export class Room {
   on<K extends keyof RoomEvents>(type: K, listener: (event: RoomEvents[K]) => void): Off
   once<K extends keyof RoomEvents>(type: K, listener: (event: RoomEvents[K]) => void): Off
   off<K extends keyof RoomEvents>(type: K, listener: (event: RoomEvents[K]) => void): void
+}
+
+/** A member of a room. What it says of itself is certainly its own word, and may be anybody's name. */
+export interface Member {
+  readonly peerId: PeerId
+  /** What it says of itself, 1 KiB at most; empty for nothing. */
+  readonly data: Uint8Array
+  text(): string
+  json(): any
 }
 
 /** A message that was received. Its author is certain. */

@@ -6,9 +6,10 @@ use std::sync::Arc;
 use bytes::Bytes;
 use js_sys::{Array, Function, Object, Reflect, Uint8Array};
 use unamed_protocol::crypto::RealCrypto;
+use unamed_protocol::wire::MemberStatement;
 use unamed_protocol::{
-    Address, BroadcastError, Config, IceServer, Identity, Input, Instant, NetworkId, Node, PeerId,
-    Recipients, RoomId, RoomKey, SaveId, Snapshot, Start,
+    Address, BroadcastError, Config, IceServer, Identity, Input, Instant, MemberDataError, NetworkId, Node,
+    PeerId, Recipients, RoomId, RoomKey, SaveId, Snapshot, Start,
 };
 use wasm_bindgen::prelude::*;
 
@@ -77,13 +78,23 @@ impl Engine {
         Ok(())
     }
 
-    /// Joins the room of a key of 32 bytes; its id.
+    /// Joins the room of a key of 32 bytes, and says this of the node to its members; its id.
     ///
     /// # Errors
-    /// `already-joined`, `too-many-rooms`, `closed`.
-    pub fn join(&self, key: &[u8]) -> Result<String, JsValue> {
+    /// `already-joined`, `too-many-rooms`, `too-large`, `closed`.
+    pub fn join(&self, key: &[u8], data: &[u8]) -> Result<String, JsValue> {
         let key = RoomKey::from_seed(secret_of(key)?);
-        let room = self.act(|driver, now| driver.node.join(&key, now))?;
+        let max = MemberStatement::DATA_BYTES_MAX;
+        if data.len() > max {
+            return Err(member_data_failure(MemberDataError::TooLarge { max }));
+        }
+        let data = Bytes::copy_from_slice(data);
+        let room = self.act(|driver, now| {
+            let room = driver.node.join(&key, now)?;
+            // Nothing that could go wrong is left: the room is joined, and the length is known.
+            let _ = driver.node.set_member_data(room, data, now);
+            Ok(room)
+        })?;
         room.map(|room| room.to_string()).map_err(|error| {
             let code = match error {
                 unamed_protocol::JoinError::AlreadyJoined => "already-joined",
@@ -112,6 +123,16 @@ impl Engine {
     pub fn leave(&self, room: &str) -> Result<(), JsValue> {
         let room = room_of(room)?;
         self.act(|driver, now| driver.node.leave(room, now))?.map_err(|error| failure("not-joined", &error))
+    }
+
+    /// Says something of the node to the members of a room; nothing if it is empty.
+    ///
+    /// # Errors
+    /// `not-joined`, `too-large`, `closed`.
+    #[wasm_bindgen(js_name = setMemberData)]
+    pub fn set_member_data(&self, room: &str, data: &[u8]) -> Result<(), JsValue> {
+        let (room, data) = (room_of(room)?, Bytes::copy_from_slice(data));
+        self.act(|driver, now| driver.node.set_member_data(room, data, now))?.map_err(member_data_failure)
     }
 
     /// Sends to all members, or to those in `to`; the message's id.
@@ -270,6 +291,13 @@ fn read_hex(digits: &str) -> Option<[u8; 32]> {
         *byte = u8::from_str_radix(digits.get(2 * index..2 * index + 2)?, 16).ok()?;
     }
     Some(bytes)
+}
+
+fn member_data_failure(error: MemberDataError) -> JsValue {
+    match error {
+        MemberDataError::NotJoined => failure("not-joined", &error),
+        MemberDataError::TooLarge { max } => failure("too-large", &format!("{error}: at most {max} bytes")),
+    }
 }
 
 const fn broadcast_code(error: BroadcastError) -> &'static str {

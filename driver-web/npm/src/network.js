@@ -5,6 +5,7 @@ import { beatWhileHidden } from './beat.js'
 import { Emitter, deliver } from './emitter.js'
 import { Deriver, load } from './engine.js'
 import { UnamedError, guarded } from './errors.js'
+import { encode } from './payload.js'
 import { Room } from './room.js'
 import { takeSlot } from './slots.js'
 import { openStorage, readBytes, writeBytes } from './storage.js'
@@ -140,15 +141,16 @@ export class Network {
   }
 
   /** Joins a room: resolves when in. `room.outcome` says how it went. */
-  async join(name, { passphrase = '', primary = false, signal } = {}) {
+  async join(name, { passphrase = '', primary = false, data = '', signal } = {}) {
     check(signal)
     this.#require()
     const began = performance.now()
     const key = await abortable(this.#derive(name, passphrase), signal)
     const derived = performance.now()
     this.#require()
-    const id = guarded(() => this.#engine.join(key))
-    const room = new Room(this, { id, name, key })
+    const said = encode(data)
+    const id = guarded(() => this.#engine.join(key, said))
+    const room = new Room(this, { id, name, key, data: said })
     const entered = new Promise((resolve, reject) => this.#joining.set(id, { room, resolve, reject }))
     const abandon = () => this.leaveRoom(room)
     await abortable(entered, signal, abandon).catch((error) => {
@@ -245,6 +247,11 @@ export class Network {
       this.#sending.delete(old)
     }
     return id
+  }
+
+  /** @internal */
+  setData(room, bytes) {
+    guarded(() => this.#engine.setMemberData(room.id, bytes))
   }
 
   /** @internal */
@@ -395,7 +402,7 @@ export class Network {
     try {
       this.#engine = guarded(this.#makeEngine)
       this.#setState('connecting')
-      for (const room of rooms) this.#engine.join(room.key)
+      for (const room of rooms) this.#engine.join(room.key, room.data)
       for (const room of this.#rooms.values()) {
         this.#joining.set(room.id, { room, resolve() {}, reject() {} })
       }

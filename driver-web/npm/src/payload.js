@@ -11,15 +11,8 @@ export function encode(data) {
   return new TextEncoder().encode(text)
 }
 
-/** A message that was received. */
-export class Message {
-  constructor({ from, id, data, directed }) {
-    this.from = from
-    this.id = id
-    this.data = data
-    this.directed = directed
-  }
-
+/** Bytes of somebody. */
+class Content {
   /** The content as text. */
   text() {
     return new TextDecoder().decode(this.data)
@@ -28,5 +21,25 @@ export class Message {
   /** The content as a JSON value. */
   json() {
     return JSON.parse(this.text())
+  }
+}
+
+/** A message that was received. */
+export class Message extends Content {
+  constructor({ from, id, data, directed }) {
+    super()
+    this.from = from
+    this.id = id
+    this.data = data
+    this.directed = directed
+  }
+}
+
+/** A member of a room, and what it says of itself. */
+export class Member extends Content {
+  constructor(peerId, data) {
+    super()
+    this.peerId = peerId
+    this.data = data
   }
 }

@@ -3,7 +3,7 @@
 import { abortable, check } from './abort.js'
 import { Emitter, deliver } from './emitter.js'
 import { UnamedError } from './errors.js'
-import { Message, encode } from './payload.js'
+import { Member, Message, encode } from './payload.js'
 
 /** Messages kept for the first listener. */
 const EARLY_MAX = 256
@@ -11,15 +11,17 @@ const EARLY_MAX = 256
 /** A room that this node is in. `net.join` makes it. */
 export class Room {
   #events = new Emitter()
-  #members = new Set()
+  #members = new Map()
   #early = []
   #waiting = []
   #left = false
+  #data
   #net
 
   /** @internal */
-  constructor(net, { id, name, key }) {
+  constructor(net, { id, name, key, data }) {
     this.#net = net
+    this.#data = data
     this.id = id
     this.name = name
     this.outcome = undefined
@@ -28,7 +30,17 @@ export class Room {
 
   /** Peer ids of the other members. */
   get members() {
-    return [...this.#members].sort()
+    return [...this.#members.keys()].sort()
+  }
+
+  /** A member and what it says of itself, by its peer id. */
+  member(peerId) {
+    return this.#members.get(peerId)
+  }
+
+  /** What this node says of itself here: bytes, none if it says nothing. */
+  get data() {
+    return this.#data
   }
 
   /** Whether nobody else is in the room, as far as is known. */
@@ -49,7 +61,7 @@ export class Room {
   /** Listens; a new 'join' listener is told of those who are in. Returns a function that ends it. */
   on(type, listener) {
     const off = this.#events.on(type, listener)
-    if (type === 'join') for (const peerId of this.members) deliver(listener, { peerId })
+    if (type === 'join') for (const peerId of this.members) deliver(listener, this.#members.get(peerId))
     if (type === 'message') for (const message of this.#early.splice(0)) deliver(listener, message)
     return off
   }
@@ -86,6 +98,14 @@ export class Room {
     }
   }
 
+  /** Says something of this node to the members: up to 1 KiB, in place of what was said before; nothing if empty. */
+  setData(data) {
+    this.#require()
+    const bytes = encode(data)
+    this.#net.setData(this, bytes)
+    this.#data = bytes
+  }
+
   /** Makes this the primary room: the one that decides where in the key space this node is. */
   makePrimary() {
     this.#require()
@@ -106,14 +126,16 @@ export class Room {
   /** @internal The answer to the join. */
   entered({ outcome, members }) {
     this.outcome = outcome
-    for (const peer of members) this.#came(peer)
+    for (const peer of members) this.#came(new Member(peer, new Uint8Array()))
   }
 
   /** @internal An event of the engine. */
   handle(event) {
     switch (event.type) {
       case 'member-joined':
-        return this.#came(event.peer)
+        return this.#came(new Member(event.peer, event.data))
+      case 'member-changed':
+        return this.#changed(new Member(event.peer, event.data))
       case 'member-left':
         if (this.#members.delete(event.peer)) {
           this.#events.emit('leave', { peerId: event.peer, reason: event.reason })
@@ -131,10 +153,16 @@ export class Room {
     }
   }
 
-  #came(peerId) {
-    if (this.#members.has(peerId)) return
-    this.#members.add(peerId)
-    this.#events.emit('join', { peerId })
+  #came(member) {
+    if (this.#members.has(member.peerId)) return
+    this.#members.set(member.peerId, member)
+    this.#events.emit('join', member)
+  }
+
+  #changed(member) {
+    if (!this.#members.has(member.peerId)) return
+    this.#members.set(member.peerId, member)
+    this.#events.emit('change', member)
   }
 
   #got(message) {

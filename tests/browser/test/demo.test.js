@@ -66,6 +66,40 @@ test('two tabs of one browser join, talk, make primary and leave', async (t) => 
   stage.quiet([anna, ben])
 })
 
+test('names are shown beside ids, and cannot pass for anything else', async (t) => {
+  const stage = await Stage.open(t)
+  // Two browsers: tabs of one remember one name.
+  const open_as = async (name) => open(stage, '', { name, context: await stage.browser.newContext() })
+  const [anna, ben] = [await open_as('anna'), await open_as('ben')]
+  const call = async (tab, name) => {
+    await tab.page.fill('#own-name', name)
+    await tab.page.dispatchEvent('#own-name', 'change')
+  }
+  await call(anna, 'Anna <b>')
+  await join(anna, 'tea')
+  await join(ben, 'tea')
+  const shows = (tab, name) =>
+    tab.page.waitForFunction(
+      (name) => [...document.querySelectorAll('#members .name')].some((one) => one.textContent.startsWith(`\u2068${name}\u2069 (`)),
+      name,
+    )
+  await shows(ben, 'Anna <b>')
+  await shows(anna, 'Anna <b>')
+  await call(ben, 'Ben')
+  await shows(anna, 'Ben')
+  await ben.page.fill('#text', 'hello')
+  await ben.page.press('#text', 'Enter')
+  await anna.page.getByText('hello').waitFor()
+  assert.ok((await text(anna, '.bubble .meta')).some((line) => line.includes('Ben')))
+  await call(ben, 'x\u202Ey\u200B\u2066z' + 'w'.repeat(40))
+  await shows(anna, 'xyz' + 'w'.repeat(21))
+  // It is remembered.
+  await anna.page.reload()
+  assert.equal(await anna.page.inputValue('#own-name'), 'Anna <b>')
+  await shows(ben, 'Anna <b>')
+  await Promise.all([anna, ben].map((tab) => tab.page.context().close()))
+})
+
 test('the page starts where its URL says, and opens a shared room', async (t) => {
   const stage = await Stage.open(t)
   const elsewhere = encodeURIComponent(stage.services[1].address)

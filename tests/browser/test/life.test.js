@@ -127,12 +127,15 @@ test('a node that sleeps wakes up linked, and is still in its room', async (t) =
 
 test('a page that comes back out of the cache is the same node, in the same rooms', async (t) => {
   const { stage, anna, ben } = await pair(t)
+  await ben.page.evaluate((room) => rooms[room].room.setData('Ben'), ROOM)
   // What the browser does, without leaving the page: one with connections is seldom kept.
   await ben.page.evaluate(() => dispatchEvent(new PageTransitionEvent('pagehide', { persisted: true })))
   await anna.until('the leave', (room) => rooms[room].log.leaves.length === 1, ROOM)
   assert.deepEqual(await ben.members(ROOM), [])
   await ben.page.evaluate(() => dispatchEvent(new PageTransitionEvent('pageshow', { persisted: true })))
   await stage.together(ROOM)
+  const named = ([room, peer]) => rooms[room].room.member(peer)?.text() === 'Ben'
+  await anna.until('his name', named, [ROOM, ben.peerId])
   await anna.say(ROOM, 'welcome back')
   await ben.untilHeard(ROOM, anna.peerId, 'welcome back')
   assert.deepEqual(await ben.page.evaluate(() => log.states), ['connecting', 'connected', 'offline', 'connecting', 'connected'])

@@ -143,3 +143,43 @@ test('a large message arrives intact, with progress at both ends', async (t) => 
   }
   stage.quiet()
 })
+
+test('members know each other by name, from joining on and after changes', async (t) => {
+  const stage = await Stage.open(t)
+  const [anna, ben] = [await stage.tab(), await stage.tab()]
+  const names = (tab) =>
+    tab.page.evaluate((room) => rooms[room].room.members.map((peer) => rooms[room].room.member(peer).text()), ROOM)
+  await anna.join(ROOM, { data: 'Anna' })
+  // What the first listener is told, and what comes later.
+  await ben.page.evaluate(async (room) => {
+    const joined = await net.join(room, { data: { name: 'Ben' } })
+    const log = { joins: [], leaves: [], messages: [], progress: [] }
+    window.rooms[room] = { room: joined, log }
+    window.changes = []
+    joined.on('join', ({ peerId }) => log.joins.push(peerId))
+    joined.on('change', (member) => changes.push([member.peerId, member.text()]))
+  }, ROOM)
+  await stage.together(ROOM)
+  await ben.until('her name', (room) => rooms[room].room.members.some((peer) => rooms[room].room.member(peer).text() === 'Anna'), ROOM)
+  assert.deepEqual(await names(anna), ['{"name":"Ben"}'])
+  const codes = await anna.page.evaluate((room) => {
+    const { room: joined } = rooms[room]
+    const code = (act) => {
+      try {
+        act()
+        return 'set'
+      } catch (error) {
+        return error.code
+      }
+    }
+    const codes = [code(() => joined.setData('x'.repeat(1025))), code(() => joined.setData('Anna, away'))]
+    return [...codes, new TextDecoder().decode(joined.data), joined.member(net.peerId) === undefined]
+  }, ROOM)
+  assert.deepEqual(codes, ['too-large', 'set', 'Anna, away', true])
+  const refused = await anna.page.evaluate(() => net.join('another', { data: new Uint8Array(1025) }).catch((error) => error.code))
+  assert.equal(refused, 'too-large')
+  await ben.until('the change', (peer) => changes.some(([of, name]) => of === peer && name === 'Anna, away'), anna.peerId)
+  await anna.page.evaluate((room) => rooms[room].room.setData(''), ROOM)
+  await ben.until('no name', (peer) => changes.some(([of, name]) => of === peer && name === ''), anna.peerId)
+  stage.quiet()
+})

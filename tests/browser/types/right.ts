@@ -1,10 +1,13 @@
 // What a program may do.
-import { connect, UnamedError, type Carrier, type Message, type Network, type Room } from '../../../driver-web/npm/index.js'
+import { connect, UnamedError, type Carrier, type Member, type Message, type Network, type Room } from '../../../driver-web/npm/index.js'
 import UnamedNetwork from '../../../driver-web/npm/compat.js'
 
 export async function talk(signal: AbortSignal): Promise<string[]> {
   const net: Network = await connect({ bootstrap: ['/ip4/127.0.0.1/tcp/3001/ws'], iceServers: [{ urls: 'stun:x' }], storage: null, signal })
-  const room: Room = await net.join('tea', { passphrase: 'p', signal })
+  const room: Room = await net.join('tea', { passphrase: 'p', data: { name: 'Anna' }, signal })
+  room.on('change', (member: Member) => console.log(member.peerId, member.text(), member.data.length))
+  room.setData('Anna')
+  console.log(room.data.length, room.member('12D3')?.json())
   const off = room.on('join', ({ peerId }) => console.log(peerId))
   room.on('leave', ({ peerId, reason }) => console.log(peerId, reason === 'lost'))
   room.on('message', (message: Message) => console.log(message.from, message.id, message.data.length, message.text(), message.json()))
