@@ -10,8 +10,8 @@
 //!   the draw.
 //!
 //! Wall-clock time decides once, on arrival, how long an entry is held: to its expiry plus the tolerance. A claim is held
-//! for no longer than its lifetime either: from when it was published, and where a holder hands it on, for as long as that
-//! one would have held it. So it ends everywhere when it ends, however wrong the clocks are within the tolerance. From
+//! at most for its lifetime, too: from when it was published, and where a holder hands it on, for as long as that one
+//! would have held it. So it ends everywhere when it ends, however wrong the clocks are within the tolerance. From
 //! then on the monotonic clock counts, so a jump of the wall clock empties nothing.
 
 use alloc::boxed::Box;

@@ -266,6 +266,7 @@ fn sample(name: &str) -> &'static str {
         "control" => "/run/unamed/control",
         "to" => "12D3KooWDpJ7As7BWAwRMfu1VU2WCqNjvq387JEYKDBj4kx6nXTN",
         "passphrase-file" => "/etc/unamed/passphrase",
+        "name" => "Anna",
         _ => "",
     }
 }

@@ -293,7 +293,7 @@ fn a_claim_ends_at_all_holders_when_its_life_is_over() {
             );
         }
     };
-    // Handed on late in its life, it lives no longer there; nor where its expiry is judged by a clock that is slow.
+    // Handed on late in its life, it lives to the same end there, and where it is handed on from there.
     let late = NOW + TTL.saturating_sub(Duration::from_millis(10_700));
     hand_on(&first, &mut second, late);
     second.put(item(2, 1, UNIX), late, UNIX);
