@@ -1,7 +1,7 @@
 //! Web servers in front of a service node, as the examples in `deploy/` set them up.
 
 use std::fs;
-use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicU16, Ordering};
@@ -9,13 +9,20 @@ use std::time::Instant;
 
 use crate::{DEADLINE, Process, Scratch, root};
 
-/// A loopback address and port that nobody else listens on: the address is this process's own, made of its number.
+/// A loopback address and port that nobody else listens on: the address is this process's own, made of its number, and
+/// ports on which something listens at all addresses are left out.
 #[must_use]
 pub fn own_address() -> SocketAddr {
     static COUNT: AtomicU16 = AtomicU16::new(3000);
     // A process number has 22 bits.
     let [_, high, middle, low] = std::process::id().to_be_bytes();
-    (Ipv4Addr::new(127, 128 | high, middle, low), COUNT.fetch_add(1, Ordering::Relaxed)).into()
+    let own = Ipv4Addr::new(127, 128 | high, middle, low);
+    loop {
+        let at = (own, COUNT.fetch_add(1, Ordering::Relaxed)).into();
+        if TcpListener::bind(at).is_ok() {
+            return at;
+        }
+    }
 }
 
 /// A program that a test needs, in one of the usual folders.
