@@ -82,10 +82,8 @@ fn docs(root: &Path) -> Outcome {
 /// All tests but the doc tests; the process tests find the program where the step before has put it.
 fn tests(root: &Path, count: &Mutex<Count>) -> Outcome {
     if let Err(why) = tools::web_servers() {
-        return Err(format!(
-            "nginx, Caddy and openssl, which tests use in front of nodes, cannot be had: {why}"
-        ))
-        .into();
+        return Err(format!("nginx and Caddy, which tests put in front of nodes, cannot be had: {why}"))
+            .into();
     }
     let mut command = if let Some(nextest) = tools::find_or_install(root, "nextest", &[]) {
         nextest.command(root, &["run", "--workspace", "--locked", "--no-fail-fast"])

@@ -55,15 +55,14 @@ pub(crate) fn find_or_install_in(
     }
 }
 
-/// nginx, Caddy and openssl, from Debian's packages where they are missing.
+/// nginx and Caddy, from Debian's packages where they are missing.
 ///
 /// # Errors
 /// What went wrong, as one line.
 pub(crate) fn web_servers() -> Result<(), String> {
     let present =
         |program: &str| ["/usr/sbin", "/usr/bin"].iter().any(|dir| Path::new(dir).join(program).is_file());
-    let missing: Vec<&str> =
-        ["nginx", "caddy", "openssl"].into_iter().filter(|program| !present(program)).collect();
+    let missing: Vec<&str> = ["nginx", "caddy"].into_iter().filter(|program| !present(program)).collect();
     if missing.is_empty() {
         return Ok(());
     }
