@@ -92,7 +92,7 @@ pub use unamed_protocol::{
     RoomNameError, RoomView, RoutingView,
 };
 
-/// The README's example compiles.
+/// The examples of the book compile.
 #[cfg(doctest)]
-#[doc = include_str!("../../README.md")]
-struct Readme;
+#[doc = include_str!("../../docs/embedding.md")]
+struct Book;

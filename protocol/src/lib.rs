@@ -150,9 +150,14 @@
 //! - Views of a running node ([`Node::links`], [`Node::rooms`], [`Node::routing_table`], [`Node::metrics`]) and a check of
 //!   itself for tests ([`Node::check_invariants`]).
 //!
-//! The crate has no cargo features. It is `no_std`, needs `alloc`, and has no unsafe code. Whatever a peer sends has an
-//! outcome and a counter, and is no error of yours. The same calls with the same arguments give the same outputs: a run is
-//! a list that can be replayed.
+//! It is `no_std`, needs `alloc`, and has no unsafe code. Whatever a peer sends has an outcome and a counter, and is no
+//! error of yours. The same calls with the same arguments give the same outputs: a run is a list that can be replayed.
+//!
+//! # Features
+//! - `nfc`, by default: [`RoomKey::derive`] brings names to Unicode NFC. Without it the caller does, by
+//!   [`RoomKey::derive_with`]; the tables have 100 KiB.
+//! - `tables`, by default: multiples of the base point for Ed25519, 40 KiB, so that keys and signatures are made faster.
+//! - `byzantine`: service nodes that misbehave, to test what the others make of them. Not for networks.
 //!
 //! `ARCHITECTURE.md` of the repository has the picture, the path of a packet, and who owns which state.
 #![no_std]

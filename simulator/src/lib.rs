@@ -56,3 +56,8 @@ pub use world::{
     Check, Condition, Crash, NodeEvent, NodeIndex, RawLink, RawState, Sent, Simulation, SimulationConfig,
     Step, Violation, Violations,
 };
+
+/// The examples of the book compile.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/simulation.md")]
+struct Book;

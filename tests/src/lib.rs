@@ -49,24 +49,32 @@ pub fn root() -> PathBuf {
 pub fn program() -> &'static Path {
     static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
     PROGRAM.get_or_init(|| {
-        if let Some(path) = std::env::var_os("UNAMED_BIN") {
-            return PathBuf::from(path);
-        }
-        let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-        cargo.current_dir(root()).args(["build", "--locked", "--workspace", "--bin", "unamed"]);
-        cargo
-            .args(["--message-format", "json-render-diagnostics"])
-            .stdin(Stdio::null())
-            .stderr(Stdio::inherit());
-        let output = cargo.output().expect("cargo runs");
-        assert!(output.status.success(), "`unamed` cannot be built");
-        let built = output.stdout.split(|byte| *byte == b'\n').find_map(|line| {
-            let message: Value = serde_json::from_slice(line).ok()?;
-            let ours = message["target"]["name"] == "unamed";
-            ours.then(|| message["executable"].as_str().map(PathBuf::from)).flatten()
-        });
-        built.expect("cargo names the program it built")
+        std::env::var_os("UNAMED_BIN").map_or_else(|| built_by_cargo("unamed"), PathBuf::from)
     })
+}
+
+/// Another program of the workspace: that beside `UNAMED_BIN`, or else what `cargo build` makes of the tree.
+///
+/// # Panics
+/// If it cannot be built.
+#[must_use]
+pub fn built(name: &str) -> PathBuf {
+    let beside = std::env::var_os("UNAMED_BIN").map(|path| Path::new(&path).with_file_name(name));
+    beside.filter(|path| path.is_file()).unwrap_or_else(|| built_by_cargo(name))
+}
+
+fn built_by_cargo(name: &str) -> PathBuf {
+    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    cargo.current_dir(root()).args(["build", "--locked", "--workspace", "--bin", name]);
+    cargo.args(["--message-format", "json-render-diagnostics"]).stdin(Stdio::null()).stderr(Stdio::inherit());
+    let output = cargo.output().expect("cargo runs");
+    assert!(output.status.success(), "`{name}` cannot be built");
+    let built = output.stdout.split(|byte| *byte == b'\n').find_map(|line| {
+        let message: Value = serde_json::from_slice(line).ok()?;
+        let ours = message["target"]["name"] == name;
+        ours.then(|| message["executable"].as_str().map(PathBuf::from)).flatten()
+    });
+    built.expect("cargo names the program it built")
 }
 
 /// `unamed` with these arguments.
