@@ -56,8 +56,8 @@ pub(crate) fn find_or_install_in(
 }
 
 /// Programs that tests run, and the packages of Debian that have them.
-const TEST_PROGRAMS: [(&str, &str); 3] =
-    [("nginx", "nginx"), ("caddy", "caddy"), ("systemd-analyze", "systemd")];
+const TEST_PROGRAMS: [(&str, &str); 4] =
+    [("nginx", "nginx"), ("caddy", "caddy"), ("systemd-analyze", "systemd"), ("openssl", "openssl")];
 
 /// Installs what tests run, as far as it is missing, from Debian's packages.
 ///

@@ -153,8 +153,11 @@ fn links_are_followed_from_where_they_stand() {
     assert_eq!(target(from, "https://rustup.rs"), None);
 }
 
-/// Titles and files of the chapters, in order, and of what stands beside them.
-fn summary() -> (Vec<(String, String)>, Vec<(String, String)>) {
+/// A line of the summary: a title and its file.
+type Listed = (String, String);
+
+/// The chapters, in order, and what stands beside them.
+fn summary() -> (Vec<Listed>, Vec<Listed>) {
     let text = read(Path::new(SUMMARY));
     let entry = |line: &str| {
         let (title, file) = line.trim_start_matches("- ").strip_prefix('[')?.split_once("](")?;
