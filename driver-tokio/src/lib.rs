@@ -33,6 +33,38 @@
 //! # }
 //! ```
 //!
+//! # Examples
+//! In `examples/`, each to be run beside an `unamed serve` by `cargo run -p unamed-tokio --example NAME -- MULTIADDR ROOM`:
+//!
+//! | name | what it shows |
+//! |---|---|
+//! | `chat` | sending and receiving at once, nicknames as member data, an end that loses nothing |
+//! | `echo_bot` | answers to one member, an identity that survives a restart |
+//! | `presence_counter` | who is there, by events alone, and how to catch up when some were missed |
+//! | `game_tick` | a loop of 30 frames a second without async, that takes and sends and waits for nothing |
+//! | `bridge` | one node in two rooms, and back-pressure from one to the other |
+//!
+//! The repository's tests run them all.
+//!
+//! # Features
+//! - `webrtc` (default): direct links between clients over data channels. Without it pairs of clients are relayed, the
+//!   `webrtc` crates are not linked, and [`NetworkBuilder::webrtc`] has no effect.
+//! - `cli` (default): the program `unamed`, with what it alone needs. A library goes without:
+//!   `default-features = false, features = ["webrtc"]`.
+//!
+//! # Versions
+//! Versions follow [Semantic Versioning](https://semver.org/): below 1.0 the second number counts what breaks, the third
+//! what is added or repaired. Breaking is what can stop a program from compiling or from being right by the documentation
+//! it was written against: an item removed or changed, a variant or a public field added (enums and structs here are
+//! exhaustive, so that a `match` tells of news), a bound or a default made smaller, a feature removed, a newer minimum of Rust
+//! (`rust-version`), or a break of [`unamed_protocol`], which is re-exported. Not breaking: new items, texts of errors
+//! and logs, names of metrics added, and what is behind no documentation. State directories and identity files of a version
+//! are read by all later ones up to the next break. The program's flags, JSON events, exit codes and metrics
+//! follow the same rule.
+//!
+//! The *wire version* is counted apart and stands in `docs/protocol.md`. Nodes of one wire version talk to each other,
+//! whatever the versions of their crates; a new one comes with a break of the crates, never with a repair.
+//!
 //! # Direct links
 //! With the feature `webrtc`, which is on by default, two clients of a room that were linked through a service node link
 //! directly, as soon as they find a way, over a data channel; [`LinkView::carrier`] of [`Network::links`] tells which it

@@ -42,8 +42,8 @@
 //!
 //! Any number of inputs may come before a drain: the outputs are the same.
 //!
-//! Here is all of it, with queues for carriers and a number for the clock. `examples/threads.rs` does the same on blocking
-//! sockets and threads.
+//! Here is all of it, with queues for carriers and a number for the clock. The [examples](#examples) do the same on real
+//! sockets.
 //!
 //! ```
 //! use std::collections::{BTreeMap, VecDeque};
@@ -153,11 +153,38 @@
 //! It is `no_std`, needs `alloc`, and has no unsafe code. Whatever a peer sends has an outcome and a counter, and is no
 //! error of yours. The same calls with the same arguments give the same outputs: a run is a list that can be replayed.
 //!
+//! # Examples
+//! In `examples/`, by `cargo run -p unamed-protocol --example NAME`. The first two are chats that take `-- MULTIADDR ROOM`,
+//! beside an `unamed serve` of `unamed-tokio`; the repository's tests run them.
+//!
+//! | name | what it shows |
+//! |---|---|
+//! | `threads` | a driver on blocking sockets and threads, without any runtime |
+//! | `smol_tasks` | a driver on smol, which is any runtime but tokio |
+//! | `guesses` | how many names of rooms one core can try in a second |
+//!
+//! `examples/common/` is what the two drivers share: the contract above, without a line about sockets.
+//!
 //! # Features
-//! - `nfc`, by default: [`RoomKey::derive`] brings names to Unicode NFC. Without it the caller does, by
+//! - `nfc` (default): brings names of rooms to NFC in [`RoomKey::derive`]. Without it the caller does, by
 //!   [`RoomKey::derive_with`]; the tables have 100 KiB.
-//! - `tables`, by default: multiples of the base point for Ed25519, 40 KiB, so that keys and signatures are made faster.
-//! - `byzantine`: service nodes that misbehave, to test what the others make of them. Not for networks.
+//! - `tables` (default): 40 KiB of multiples of Ed25519's base point, by which keys and signatures are made faster.
+//! - `byzantine`: service nodes that misbehave, to test what others make of them. Not for networks.
+//!
+//! # Versions
+//! Versions follow [Semantic Versioning](https://semver.org/): below 1.0 the second number counts what breaks, the third
+//! what is added or repaired. Breaking is what can stop a driver or an application from compiling, or from being right by
+//! the documentation it was written against: an item removed or changed, a variant or a public field added (enums and
+//! structs here are exhaustive, so that a driver learns of every new output from its compiler), a step more in the
+//! contract above, a bound or a default made smaller, a feature removed, a newer minimum of Rust (`rust-version`). Not
+//! breaking: new items, texts of errors, counters added, and which outputs in which order the same calls give from one
+//! version to the next. What `byzantine` adds, and the lists of
+//! [`Node::check_invariants`] and [`Node::held`], may change at any time. Snapshots of a version are read by all later ones up
+//! to the next break.
+//!
+//! The *wire version*, [`link::WIRE_VERSION`], is counted apart and stands in `docs/protocol.md`. Nodes of one wire version talk to
+//! each other, whatever the versions of their crates. A new one comes with a break of the crate, never with a repair; a
+//! new crate version seldom has a new wire version.
 //!
 //! `ARCHITECTURE.md` of the repository has the picture, the path of a packet, and who owns which state.
 #![no_std]

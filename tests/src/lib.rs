@@ -1,6 +1,6 @@
-//! Running the program `unamed` as real processes, and waiting for what it says.
+//! Running the program `unamed`, and the examples, as real processes, and waiting for what they say.
 //!
-//! A [`Process`] reads the program's stdout, one JSON object a line, as events. [`Process::wait`] takes the first event
+//! A [`Process`] reads the program's stdout, one JSON object a line, as events; of an example, each line is one. [`Process::wait`] takes the first event
 //! that matches, among those that came before and those still to come, and gives up at a deadline: nothing here sleeps.
 //! What a process said is kept, so that a test can also say what must not have been said. A dropped process is killed.
 
@@ -18,6 +18,7 @@ use rustix::process::{Pid, Signal, kill_process};
 pub use serde_json::{Value, json};
 
 mod certificates;
+mod examples;
 mod http;
 mod nodes;
 mod proxies;
@@ -25,6 +26,7 @@ mod scratch;
 mod usage;
 
 pub use certificates::certificate;
+pub use examples::example;
 pub use http::http_get;
 pub use nodes::{Member, Service, identity, port};
 pub use proxies::{Proxy, needed, own_address};
@@ -91,6 +93,8 @@ pub struct Process {
     child: Child,
     stdin: Option<ChildStdin>,
     lines: Receiver<String>,
+    /// Whether each line is text, and no JSON.
+    text: bool,
     /// Events that came and were not taken.
     waiting: VecDeque<Value>,
     /// Every event that came, in order.
@@ -103,7 +107,19 @@ impl Process {
     ///
     /// # Errors
     /// If the program cannot be started.
-    pub fn spawn(name: &str, mut command: Command) -> io::Result<Self> {
+    pub fn spawn(name: &str, command: Command) -> io::Result<Self> {
+        Self::start(name, command, false)
+    }
+
+    /// Starts `command`, whose stdout is text: each line is an event, a JSON string.
+    ///
+    /// # Errors
+    /// If the program cannot be started.
+    pub fn spawn_text(name: &str, command: Command) -> io::Result<Self> {
+        Self::start(name, command, true)
+    }
+
+    fn start(name: &str, mut command: Command, text: bool) -> io::Result<Self> {
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn()?;
         let (sender, lines) = channel();
@@ -123,7 +139,7 @@ impl Process {
         }
         let stdin = child.stdin.take();
         let (waiting, history) = (VecDeque::new(), Vec::new());
-        Ok(Self { name: name.to_owned(), child, stdin, lines, waiting, history, stderr })
+        Ok(Self { name: name.to_owned(), child, stdin, lines, text, waiting, history, stderr })
     }
 
     /// The first event that matches and was not taken before, by `deadline`.
@@ -188,8 +204,11 @@ impl Process {
     }
 
     fn take_line(&mut self, line: &str) -> Result<Value, String> {
-        let event: Value =
-            serde_json::from_str(line).map_err(|error| format!("it said {line:?}: {error}"))?;
+        let event = if self.text {
+            Value::from(line)
+        } else {
+            serde_json::from_str(line).map_err(|error| format!("it said {line:?}: {error}"))?
+        };
         self.history.push(event.clone());
         Ok(event)
     }
@@ -259,6 +278,11 @@ impl Process {
     /// Asks the process to read its files again (SIGHUP).
     pub fn reload(&self) {
         self.signal(Signal::HUP);
+    }
+
+    /// Asks the process to end as Ctrl-C does (SIGINT).
+    pub fn interrupt(&self) {
+        self.signal(Signal::INT);
     }
 
     /// Asks the process to end (SIGTERM).

@@ -25,9 +25,10 @@ pub(crate) fn test(root: &Path, quick: bool, build_std: bool) -> bool {
         if quick && !build_std { built_or_skipped(root) } else { web::build(root, build_std).into() }
     });
     report.step("clippy", || clippy(root));
-    // Programs and tests in one go: alone, the programs would want dependencies with other features, all built twice.
-    report.step("build programs and tests", || {
-        run::run(&mut run::cargo(root, &["build", "--workspace", "--bins", "--tests", "--locked"])).into()
+    // All in one go: alone, the programs would want dependencies with other features, all built twice.
+    report.step("build programs, examples and tests", || {
+        let args = ["build", "--workspace", "--bins", "--examples", "--tests", "--locked"];
+        run::run(&mut run::cargo(root, &args)).into()
     });
     report.step("tests", || tests(root, &count));
     if !quick {
@@ -79,7 +80,7 @@ fn docs(root: &Path) -> Outcome {
     run::run(command.env("RUSTDOCFLAGS", "-D warnings")).into()
 }
 
-/// All tests but the doc tests; the process tests find the program where the step before has put it.
+/// All tests but the doc tests; the process tests find programs where the step before has put them.
 fn tests(root: &Path, count: &Mutex<Count>) -> Outcome {
     if let Err(why) = tools::test_programs() {
         return Err(format!("programs that tests run cannot be had: {why}")).into();
@@ -92,6 +93,7 @@ fn tests(root: &Path, count: &Mutex<Count>) -> Outcome {
     };
     let program = run::program(root, "unamed");
     if program.exists() {
+        command.env("UNAMED_EXAMPLES", program.with_file_name("examples"));
         command.env("UNAMED_BIN", program);
     }
     counted(&mut command, count)
