@@ -92,18 +92,14 @@ impl Dialler {
     /// The core decides by an address's text whether it may be dialled. A stranger's name that promises a public place
     /// and resolves to loopback or a private network is not dialled.
     async fn resolve(&self, address: &Address) -> Result<Vec<SocketAddr>, DialError> {
-        let (name, family): (_, fn(&SocketAddr) -> bool) = match &address.host {
-            Host::Ip4(ip) => return Ok(vec![(*ip, address.port).into()]),
-            Host::Ip6(ip) => return Ok(vec![(*ip, address.port).into()]),
-            Host::Dns(name) => (name, |_| true),
-            Host::Dns4(name) => (name, SocketAddr::is_ipv4),
-            Host::Dns6(name) => (name, SocketAddr::is_ipv6),
+        let Some(name) = address.host.name() else {
+            return Ok(address.host.ip().map(|ip| (ip, address.port).into()).into_iter().collect());
         };
-        let resolved = lookup_host((name.as_str(), address.port)).await.map_err(|_| DialError::Unresolved)?;
+        let resolved = lookup_host((name, address.port)).await.map_err(|_| DialError::Unresolved)?;
         let trusted = self.configured.contains(&(address.host.clone(), address.port));
-        let allowed = |ip: IpAddr| trusted || AddressClass::of_ip(ip) >= address.class();
-        let (usable, forbidden): (Vec<_>, Vec<_>) =
-            resolved.filter(family).partition(|resolved| allowed(resolved.ip()));
+        let (usable, forbidden): (Vec<_>, Vec<_>) = resolved
+            .filter(|resolved| address.host.takes(resolved.ip()))
+            .partition(|resolved| trusted || address.promises(resolved.ip()));
         if !forbidden.is_empty() {
             self.counters.dial_forbidden.add();
         }

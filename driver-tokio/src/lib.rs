@@ -53,17 +53,8 @@
 //!   `default-features = false, features = ["webrtc"]`.
 //!
 //! # Versions
-//! Versions follow [Semantic Versioning](https://semver.org/): below 1.0 the second number counts what breaks, the third
-//! what is added or repaired. Breaking is what can stop a program from compiling or from being right by the documentation
-//! it was written against: an item removed or changed, a variant or a public field added (enums and structs here are
-//! exhaustive, so that a `match` tells of news), a bound or a default made smaller, a feature removed, a newer minimum of Rust
-//! (`rust-version`), or a break of [`unamed_protocol`], which is re-exported. Not breaking: new items, texts of errors
-//! and logs, names of metrics added, and what is behind no documentation. State directories and identity files of a version
-//! are read by all later ones up to the next break. The program's flags, JSON events, exit codes and metrics
-//! follow the same rule.
-//!
-//! The *wire version* is counted apart and stands in `docs/protocol.md`. Nodes of one wire version talk to each other,
-//! whatever the versions of their crates; a new one comes with a break of the crates, never with a repair.
+//! Versions follow [Semantic Versioning](https://semver.org/). What counts as a break, here and on the wire, stands in
+//! [the book](https://github.com/unamed/unamed/blob/main/docs/embedding.md#versions).
 //!
 //! # Direct links
 //! With the feature `webrtc`, which is on by default, two clients of a room that were linked through a service node link

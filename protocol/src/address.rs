@@ -134,7 +134,7 @@ impl Address {
 
     /// From where the address can be dialled, as far as its text tells.
     ///
-    /// A name can resolve to anything: whoever resolves it checks [`AddressClass::of_ip`] of the result.
+    /// A name can resolve to anything: whoever resolves it asks [`promises`](Self::promises).
     #[must_use]
     pub fn class(&self) -> AddressClass {
         match &self.host {
@@ -142,6 +142,13 @@ impl Address {
             Host::Ip6(ip) => AddressClass::of_ip(IpAddr::V6(*ip)),
             Host::Dns(name) | Host::Dns4(name) | Host::Dns6(name) => AddressClass::of_name(name),
         }
+    }
+
+    /// Whether the text may lead to `ip`, which its name resolved to: a stranger's name that promises a public place must not
+    /// lead to this machine or its network.
+    #[must_use]
+    pub fn promises(&self, ip: IpAddr) -> bool {
+        AddressClass::of_ip(ip) >= self.class()
     }
 
     /// The network that a public address is in, as a number that is equal for equal networks: the /24 of an IPv4 address, the
@@ -189,6 +196,35 @@ impl Address {
 }
 
 impl Host {
+    /// The IP address, if the host is one; else there is a [`name`](Self::name) to resolve.
+    #[must_use]
+    pub const fn ip(&self) -> Option<IpAddr> {
+        match self {
+            Self::Ip4(ip) => Some(IpAddr::V4(*ip)),
+            Self::Ip6(ip) => Some(IpAddr::V6(*ip)),
+            Self::Dns(_) | Self::Dns4(_) | Self::Dns6(_) => None,
+        }
+    }
+
+    /// The name to resolve, if the host is one.
+    #[must_use]
+    pub fn name(&self) -> Option<&str> {
+        match self {
+            Self::Ip4(_) | Self::Ip6(_) => None,
+            Self::Dns(name) | Self::Dns4(name) | Self::Dns6(name) => Some(name),
+        }
+    }
+
+    /// Whether an IP address is of the family that the host is of, or asks for.
+    #[must_use]
+    pub const fn takes(&self, ip: IpAddr) -> bool {
+        match self {
+            Self::Ip4(_) | Self::Dns4(_) => ip.is_ipv4(),
+            Self::Ip6(_) | Self::Dns6(_) => ip.is_ipv6(),
+            Self::Dns(_) => true,
+        }
+    }
+
     /// Whether `text` is this host's address or name.
     #[must_use]
     pub fn is_named(&self, text: &str) -> bool {
@@ -512,6 +548,24 @@ mod tests {
         for none in ["ip4/127.0.0.1", "ip4/10.0.0.1", "ip6/::1", "dns/localhost", "dns/printer"] {
             assert_eq!(group(none), None, "{none}");
         }
+    }
+
+    #[test]
+    fn a_name_leads_to_its_family_and_to_no_nearer_place_than_it_promises() {
+        let [four, six]: [IpAddr; 2] = ["9.9.9.9", "2620:fe::fe"].map(|ip| ip.parse().unwrap());
+        let [own, near]: [IpAddr; 2] = ["127.0.0.1", "192.168.0.1"].map(|ip| ip.parse().unwrap());
+        for (text, takes) in [("dns", [true, true]), ("dns4", [true, false]), ("dns6", [false, true])] {
+            let address = parse(&format!("/{text}/example.org/tcp/1/ws"));
+            assert_eq!((address.host.name(), address.host.ip()), (Some("example.org"), None));
+            assert_eq!([four, six].map(|ip| address.host.takes(ip)), takes, "{text}");
+            assert_eq!([four, six, own, near].map(|ip| address.promises(ip)), [true, true, false, false]);
+        }
+        let address = parse("/ip4/192.168.0.1/tcp/1/ws");
+        assert_eq!((address.host.name(), address.host.ip()), (None, Some(near)));
+        assert_eq!([near, own, six].map(|ip| address.promises(ip)), [true, false, true]);
+        assert_eq!([near, six].map(|ip| address.host.takes(ip)), [true, false]);
+        // A name for this machine promises nothing else.
+        assert!(parse("/dns/localhost/tcp/1/ws").promises(own));
     }
 
     #[test]

@@ -172,19 +172,8 @@
 //! - `byzantine`: service nodes that misbehave, to test what others make of them. Not for networks.
 //!
 //! # Versions
-//! Versions follow [Semantic Versioning](https://semver.org/): below 1.0 the second number counts what breaks, the third
-//! what is added or repaired. Breaking is what can stop a driver or an application from compiling, or from being right by
-//! the documentation it was written against: an item removed or changed, a variant or a public field added (enums and
-//! structs here are exhaustive, so that a driver learns of every new output from its compiler), a step more in the
-//! contract above, a bound or a default made smaller, a feature removed, a newer minimum of Rust (`rust-version`). Not
-//! breaking: new items, texts of errors, counters added, and which outputs in which order the same calls give from one
-//! version to the next. What `byzantine` adds, and the lists of
-//! [`Node::check_invariants`] and [`Node::held`], may change at any time. Snapshots of a version are read by all later ones up
-//! to the next break.
-//!
-//! The *wire version*, [`link::WIRE_VERSION`], is counted apart and stands in `docs/protocol.md`. Nodes of one wire version talk to
-//! each other, whatever the versions of their crates. A new one comes with a break of the crate, never with a repair; a
-//! new crate version seldom has a new wire version.
+//! Versions follow [Semantic Versioning](https://semver.org/). What counts as a break, here and on the wire, stands in
+//! [the book](https://github.com/unamed/unamed/blob/main/docs/embedding.md#versions).
 //!
 //! `ARCHITECTURE.md` of the repository has the picture, the path of a packet, and who owns which state.
 #![no_std]
@@ -220,12 +209,10 @@ pub use config::{
 pub use id::{Instance, LinkId, MessageId, PeerId, RequestId, RoomId, SaveId, hex};
 pub use identity::{Identity, KeyFileError, PeerIdError};
 pub use network::{NetworkId, NetworkIdError};
-pub use node::Held;
-pub use node::Node;
-pub use node::SnapshotError;
 pub use node::api::*;
 #[cfg(feature = "byzantine")]
 pub use node::byzantine::{Accomplices, Misbehaviour};
+pub use node::{Held, Node, SnapshotError};
 pub use rate::{Gcra, Rate};
 pub use room_key::{RoomKey, RoomNameError, passphrase_from_file};
 pub use signal::{IceServer, Signal};

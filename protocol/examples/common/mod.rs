@@ -14,9 +14,8 @@ use clap::Parser;
 use tungstenite::protocol::WebSocketConfig;
 use unamed_protocol::crypto::RealCrypto;
 use unamed_protocol::{
-    Address, AddressClass, BroadcastError, Config, DialError, Disconnect, Event, Host, Identity, Input,
-    Instant, JoinError, JoinOutcome, LinkId, NetworkId, Node, Output, Recipients, RoomId, RoomKey,
-    RoomNameError, Start, Target,
+    Address, BroadcastError, Config, DialError, Disconnect, Event, Identity, Input, Instant, JoinError,
+    JoinOutcome, LinkId, NetworkId, Node, Output, Recipients, RoomId, RoomKey, RoomNameError, Start, Target,
 };
 
 /// What may wait for the node. A full channel makes carriers wait, and TCP then makes the peer wait.
@@ -276,16 +275,11 @@ pub(crate) fn resolve(address: &Address) -> Result<Vec<SocketAddr>, DialError> {
         // TLS is what these examples leave out.
         return Err(DialError::Unsupported);
     }
-    let (name, family): (_, fn(&SocketAddr) -> bool) = match &address.host {
-        Host::Ip4(ip) => return Ok(vec![(*ip, address.port).into()]),
-        Host::Ip6(ip) => return Ok(vec![(*ip, address.port).into()]),
-        Host::Dns(name) => (name, |_| true),
-        Host::Dns4(name) => (name, SocketAddr::is_ipv4),
-        Host::Dns6(name) => (name, SocketAddr::is_ipv6),
+    let Some(name) = address.host.name() else {
+        return Ok(address.host.ip().map(|ip| (ip, address.port).into()).into_iter().collect());
     };
-    let resolved = (name.as_str(), address.port).to_socket_addrs().map_err(|_| DialError::Unresolved)?;
-    let honest = |to: &SocketAddr| AddressClass::of_ip(to.ip()) >= address.class();
-    Ok(resolved.filter(family).filter(honest).collect())
+    let resolved = (name, address.port).to_socket_addrs().map_err(|_| DialError::Unresolved)?;
+    Ok(resolved.filter(|to| address.host.takes(to.ip()) && address.promises(to.ip())).collect())
 }
 
 /// Bounds of what a peer can make a WebSocket hold.
