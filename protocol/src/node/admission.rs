@@ -86,11 +86,11 @@ impl Node {
     /// # Errors
     /// Why it is not.
     pub(super) fn admit(&mut self, id: LinkId, now: Instant) -> Result<(), CloseReason> {
-        if self.farewell.is_some() {
-            return Err(CloseReason::Shutdown);
-        }
         let Some(link) = self.links.get(&id) else { return Err(CloseReason::Closed) };
         let Some(peer) = link.peer.as_ref() else { return Err(CloseReason::Closed) };
+        if !self.takes_links_to(peer.id) {
+            return Err(CloseReason::Shutdown);
+        }
         let (pool, rank) = (self.pool(peer), self.newcomer_rank(link, peer));
         if pool == Pool::Overlay && rank < Rank::Bucket && self.comes_from_a_crowd(link) {
             self.metrics.count(Counter::ContactsCrowded);

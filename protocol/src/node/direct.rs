@@ -340,17 +340,26 @@ impl Node {
         }
     }
 
-    /// Gives up all attempts.
-    pub(super) fn end_attempts(&mut self, now: Instant) {
-        let links: Vec<LinkId> = self
-            .directs
-            .pairs
-            .values()
-            .filter_map(|direct| direct.attempt.map(|attempt| attempt.link))
-            .collect();
-        for link in links {
+    /// Gives up the attempts whose channel is not open here: no peer can have taken such a channel into use.
+    pub(super) fn end_unopened_attempts(&mut self, now: Instant) {
+        let unopened: Vec<LinkId> = self.attempts(false).collect();
+        for link in unopened {
             self.fail_link(link, CloseReason::Shutdown, now);
         }
+    }
+
+    /// Whether a handshake is under way on an open channel. It may be over for the peer, who closes the circuit then.
+    pub(super) fn awaits_channels(&self) -> bool {
+        self.attempts(true).next().is_some()
+    }
+
+    /// The links of attempts whose channel is open, or is not.
+    fn attempts(&self, open: bool) -> impl Iterator<Item = LinkId> {
+        let attempts = self.directs.pairs.values().filter_map(|direct| direct.attempt);
+        attempts.map(|attempt| attempt.link).filter(move |id| {
+            let handshaking = self.links.get(id).is_some_and(|link| link.session.is_some());
+            handshaking == open
+        })
     }
 
     /// A direct link is gone. One that never opened, or that did not last, counts as a failure, after which the pair stays

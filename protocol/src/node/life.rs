@@ -272,8 +272,7 @@ impl Node {
             return;
         }
         self.save(now);
-        // A direct link that took a circuit's place now would take what is queued there with it.
-        self.end_attempts(now);
+        self.end_unopened_attempts(now);
         self.enter_farewell(Farewell::Sending, now);
     }
 
@@ -289,7 +288,7 @@ impl Node {
             return false;
         }
         match farewell {
-            Farewell::Sending if self.resumes_streams() => return false,
+            Farewell::Sending if self.resumes_streams() || self.awaits_channels() => return false,
             Farewell::Sending => self.enter_farewell(Farewell::Withdrawing, now),
             Farewell::Withdrawing if self.requests.values().any(|one| one.task == Task::Withdraw) => {
                 return false;
@@ -309,6 +308,17 @@ impl Node {
         members
             .filter(|(_, member)| member.present && member.link.is_none())
             .any(|(peer, _)| self.peers.contains_key(peer))
+    }
+
+    /// Whether a link to this peer may still be taken: always, but that a shutdown needs only those to present members. Such a
+    /// link may take the place of one whose end the peer has begun, with all that is queued there.
+    pub(super) fn takes_links_to(&self, peer: PeerId) -> bool {
+        let present =
+            || self.rooms.values().any(|room| room.members.get(&peer).is_some_and(|member| member.present));
+        match self.farewell {
+            None => true,
+            Some(farewell) => farewell == Farewell::Sending && present(),
+        }
     }
 
     /// The time for a step of the shutdown is over.

@@ -437,7 +437,7 @@ impl Node {
             // One run of a node is of one kind, and what knows it as that kind must not miss its end.
             return self.drain_link(newer, CloseReason::Violation, now);
         }
-        if self.farewell.is_some() {
+        if !self.takes_links_to(peer) {
             return self.drain_link(newer, CloseReason::Shutdown, now);
         }
         let opener = |link: &Link| if link.outbound { self.me } else { peer };

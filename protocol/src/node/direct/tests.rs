@@ -7,7 +7,9 @@ use alloc::vec::Vec;
 
 use super::*;
 use crate::crypto::IdealCrypto;
-use crate::node::api::{Carrier, DialError, Disconnect, Event, Input, LinkView, Origin, Start};
+use crate::node::api::{
+    Carrier, DialError, Disconnect, Event, Input, LinkView, MemberLeftReason, Origin, Recipients, Start,
+};
 use crate::signal::{CandidateHost, CandidateKind, IceText};
 use crate::{Address, Config, Identity, NetworkId, Node, RoomKey};
 
@@ -21,7 +23,8 @@ struct World {
     inputs: VecDeque<(usize, Input)>,
     /// What nodes asked of their stacks, oldest first.
     asked: Vec<(usize, Output)>,
-    left: usize,
+    left: Vec<MemberLeftReason>,
+    heard: usize,
     now: Instant,
 }
 
@@ -48,7 +51,8 @@ impl World {
             carriers: BTreeMap::new(),
             inputs: VecDeque::new(),
             asked: Vec::new(),
-            left: 0,
+            left: Vec::new(),
+            heard: 0,
             now: Instant::ZERO,
         };
         for client in [1, 2] {
@@ -84,11 +88,7 @@ impl World {
             while let Some((who, input)) = self.inputs.pop_front() {
                 self.nodes[who].handle_input(input, self.now);
             }
-            for who in 0..3 {
-                while let Some(output) = self.nodes[who].poll_output() {
-                    self.perform(who, output);
-                }
-            }
+            self.perform_all();
             if self.inputs.is_empty() {
                 return;
             }
@@ -121,7 +121,8 @@ impl World {
             Output::Dial(_, Target::WebRtc { .. }) | Output::RemoteSignal(..) => {
                 self.asked.push((who, output))
             }
-            Output::Event(Event::MemberLeft { .. }) => self.left += 1,
+            Output::Event(Event::MemberLeft { reason, .. }) => self.left.push(reason),
+            Output::Event(Event::Message(_)) => self.heard += 1,
             Output::Event(_) => {}
         }
     }
@@ -183,13 +184,34 @@ impl World {
 
     /// The channel opens at both ends.
     fn open(&mut self, a: usize, b: usize) {
+        self.open_channel(a, b);
+        self.pass(1);
+    }
+
+    /// The channel opens at both ends, which do not know that yet.
+    fn open_channel(&mut self, a: usize, b: usize) {
         let ends = [(a, self.dialled(a)), (b, self.dialled(b))];
         self.join(ends[0], ends[1]);
         for (node, link) in ends {
             self.inputs.push_back((node, Input::Connected(link)));
             self.inputs.push_back((node, Input::Writable(link, WINDOW)));
         }
-        self.pass(1);
+    }
+
+    /// One input is taken, if there is one, and what comes of it performed.
+    fn step(&mut self) -> bool {
+        let Some((who, input)) = self.inputs.pop_front() else { return false };
+        self.nodes[who].handle_input(input, self.now);
+        self.perform_all();
+        true
+    }
+
+    fn perform_all(&mut self) {
+        for who in 0..3 {
+            while let Some(output) = self.nodes[who].poll_output() {
+                self.perform(who, output);
+            }
+        }
     }
 }
 
@@ -237,7 +259,7 @@ fn the_lower_id_offers_and_the_pair_links_directly_without_a_word_to_the_applica
         assert_eq!(world.nodes[a].links().len(), 2, "the circuit is gone");
         assert_eq!(world.count(a, "signals_invalid") + world.count(a, "signals_late"), 0);
     }
-    assert_eq!(world.left, 0);
+    assert_eq!(world.left, []);
 }
 
 #[test]
@@ -393,7 +415,7 @@ fn an_attempt_whose_circuit_made_way_for_another_begins_anew_on_that() {
     assert_eq!(world.count(lower, "webrtc_failed"), 0);
     world.finds(lower, offer());
     assert_eq!(world.signals_to(upper).len(), 2);
-    assert_eq!(world.left, 0);
+    assert_eq!(world.left, []);
 }
 
 #[test]
@@ -408,6 +430,36 @@ fn a_shutdown_ends_attempts_so_that_what_is_queued_leaves_by_the_circuit() {
     };
     assert!(world.asked.iter().any(closed));
     assert!(world.nodes[upper].directs.pairs.values().all(|direct| direct.attempt.is_none()));
+}
+
+#[test]
+fn a_shutdown_at_any_moment_of_an_upgrade_loses_nothing() {
+    let room = RoomKey::from_seed([9; 32]).id(&IdealCrypto);
+    let mut moments = 0;
+    for (offerer_leaves, offerer_first) in [(true, true), (true, false), (false, true), (false, false)] {
+        for steps in 0.. {
+            let (mut world, lower, upper) = World::relayed();
+            world.finds(lower, offer());
+            world.finds(upper, answer());
+            let (a, b) = if offerer_first { (lower, upper) } else { (upper, lower) };
+            world.open_channel(a, b);
+            let over = !(0..steps).all(|_| world.step());
+            let leaves = if offerer_leaves { lower } else { upper };
+            let now = world.now;
+            let words = bytes::Bytes::from(alloc::vec![7; 100_000]);
+            world.nodes[leaves].broadcast(room, words, Recipients::All, now).unwrap();
+            world.nodes[leaves].shutdown(now);
+            world.pass(5);
+            let moment = format!("after {steps} inputs: {leaves} leaves, {a} is told first");
+            assert_eq!(world.heard, 1, "{moment}");
+            assert_eq!(world.left, [MemberLeftReason::Left], "{moment}");
+            if over {
+                break;
+            }
+            moments += 1;
+        }
+    }
+    assert!(moments > 40, "of which {moments}");
 }
 
 #[test]
