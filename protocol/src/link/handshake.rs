@@ -12,9 +12,10 @@ use zeroize::Zeroizing;
 use super::frame::{self, FrameKind};
 use super::session::SessionConfig;
 use crate::crypto::{Cipher, Crypto, CryptoError, Finished, Handshake, Role, signing_input};
+use crate::routing::key::home_id;
 use crate::wire::Bounded;
 use crate::wire::message::{Extension, HandshakePayload};
-use crate::{CloseReason, Identity, Instance, NetworkId, PeerId};
+use crate::{CloseReason, Identity, Instance, NetworkId, PeerId, RoomId};
 
 /// The kind of the signatures in a Noise handshake.
 const SIGNATURE_KIND: &str = "handshake";
@@ -40,6 +41,8 @@ pub enum Secrecy {
 pub struct Peer {
     /// Its identity.
     pub id: PeerId,
+    /// Its home room, which is its location if it is a service node: [`home_id`] of its identity.
+    pub home: RoomId,
     /// Which run of the identity it is.
     pub instance: Instance,
     /// Whether it says that it is a service node.
@@ -307,6 +310,7 @@ fn finish(
 fn authenticated(claimed: HandshakePayload, binding: [u8; 32]) -> Peer {
     Peer {
         id: claimed.identity,
+        home: home_id(claimed.identity),
         instance: claimed.instance,
         service: claimed.service,
         binding,

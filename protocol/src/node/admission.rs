@@ -13,7 +13,6 @@ use super::api::{CloseReason, LinkReason, LinkReasons};
 use super::links::{DialFor, Link};
 use super::metrics::Counter;
 use crate::link::Peer;
-use crate::routing::key::home_id;
 use crate::wire::Message;
 use crate::wire::message::Reasons;
 use crate::{Duration, Instant, LinkId, NodeKind};
@@ -103,10 +102,10 @@ impl Node {
             // Clients are worth the same to a service node, and there are too many to compare.
             return Err(CloseReason::Busy);
         }
-        let least = self.in_pool(pool).map(|(least, link)| (self.worth(link), least)).min();
-        let Some((_, least)) = least.filter(|(worth, _)| worth.0 < rank) else {
-            return Err(CloseReason::Busy);
-        };
+        let worth_less =
+            |(other, link): (LinkId, &Link)| self.worth_below(link, rank).map(|worth| (worth, other));
+        let least = self.in_pool(pool).filter_map(worth_less).min();
+        let Some((_, least)) = least else { return Err(CloseReason::Busy) };
         self.metrics.count(Counter::LinksEvicted);
         self.drain_link(least, CloseReason::Busy, now);
         Ok(())
@@ -148,12 +147,24 @@ impl Node {
     /// Whether either of two service nodes has the other among its nearest, which is not symmetric. By what this node knows:
     /// a peer's word for it would let anybody take the reserved places.
     fn are_leaves(&self, peer: &Peer) -> bool {
-        let for_peer = self.table.rank(&home_id(peer.id), &self.home_room) < self.config.routing.leaf_set;
-        for_peer || self.table.is_leaf(peer.id)
+        let for_peer = self.table.rank(&peer.home, &self.home_room) < self.config.routing.leaf_set;
+        for_peer || self.table.is_leaf(&peer.home)
     }
 
     /// What a link in use is worth.
     fn worth(&self, link: &Link) -> Worth {
+        let rank = self.own_rank(link).max(self.their_rank(link));
+        let rtt = link.session.as_ref().and_then(crate::link::Session::rtt).unwrap_or(Duration::MAX);
+        (rank, Reverse(link.since), Reverse(rtt))
+    }
+
+    /// What a link in use is worth, if its rank is below `bound`.
+    fn worth_below(&self, link: &Link, bound: Rank) -> Option<Worth> {
+        (self.own_rank(link) < bound && self.their_rank(link) < bound).then(|| self.worth(link))
+    }
+
+    /// The rank that this end's reasons give a link.
+    fn own_rank(&self, link: &Link) -> Rank {
         let peer = link.peer.as_ref();
         let lasting = peer.map(|peer| self.lasting_reasons(link, peer)).unwrap_or_default();
         let rank_of = |reason| match reason {
@@ -164,17 +175,19 @@ impl Node {
             LinkReason::Bucket | LinkReason::Relay => Rank::Bucket,
             LinkReason::SetUp => Rank::Remote,
         };
-        let overlay = peer.filter(|peer| self.pool(peer) == Pool::Overlay);
-        let theirs = if overlay.is_some_and(|peer| self.are_leaves(peer)) {
+        lasting.iter().map(rank_of).max().unwrap_or(Rank::Idle)
+    }
+
+    /// The rank that the other end's reasons give a link, and its place.
+    fn their_rank(&self, link: &Link) -> Rank {
+        let overlay = link.peer.as_ref().filter(|peer| self.pool(peer) == Pool::Overlay);
+        if overlay.is_some_and(|peer| self.are_leaves(peer)) {
             Rank::Leaf
         } else if link.remote_reasons.is_empty() {
             Rank::Idle
         } else {
             Rank::Remote
-        };
-        let rank = lasting.iter().map(rank_of).max().unwrap_or(Rank::Idle).max(theirs);
-        let rtt = link.session.as_ref().and_then(crate::link::Session::rtt).unwrap_or(Duration::MAX);
-        (rank, Reverse(link.since), Reverse(rtt))
+        }
     }
 
     /// The other end says why it keeps a link.
@@ -216,7 +229,7 @@ impl Node {
             reasons = reasons.with(LinkReason::Relay);
         }
         if self.config.kind == NodeKind::Service && peer.service {
-            reasons.0 |= self.table.reasons(peer.id).0;
+            reasons.0 |= self.table.reasons(&peer.home).0;
         }
         reasons
     }

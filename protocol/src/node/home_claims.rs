@@ -9,6 +9,7 @@ use core::mem::size_of;
 
 use bytes::Bytes;
 
+use crate::id::head;
 use crate::wire::HomeClaim;
 use crate::wire::signed::is_within;
 use crate::{Address, Duration, PeerId};
@@ -23,8 +24,8 @@ pub(super) struct KnownHome {
     issued_ms: u64,
     expiry_ms: u64,
     mark: u32,
-    /// [`Address::network_group`] of the address that is dialled.
-    group: Option<u64>,
+    /// [`Address::network_group`] of the address that is dialled; 0 of none.
+    group: u64,
 }
 
 impl KnownHome {
@@ -77,8 +78,8 @@ impl KnownHome {
     }
 }
 
-fn group_of(claim: &HomeClaim) -> Option<u64> {
-    claim.addresses().first().and_then(Address::network_group)
+fn group_of(claim: &HomeClaim) -> u64 {
+    claim.addresses().first().and_then(Address::network_group).unwrap_or(0)
 }
 
 /// The newest home claim of each known service node.
@@ -86,11 +87,18 @@ fn group_of(claim: &HomeClaim) -> Option<u64> {
 pub(super) struct HomeClaims {
     /// Ascending by peer.
     list: Vec<KnownHome>,
+    /// The first bytes of each peer id, in the same order: all that a search reads of most of them.
+    heads: Vec<u64>,
 }
 
 impl HomeClaims {
     fn position(&self, peer: PeerId) -> Result<usize, usize> {
-        self.list.binary_search_by_key(&peer, KnownHome::peer)
+        let head = head(peer.as_bytes());
+        let first = self.heads.partition_point(|other| *other < head);
+        let less = self.list.iter().skip(first).take_while(|known| known.peer() < peer).count();
+        let at = first.saturating_add(less);
+        let found = self.list.get(at).is_some_and(|known| known.peer() == peer);
+        if found { Ok(at) } else { Err(at) }
     }
 
     pub(super) fn len(&self) -> usize {
@@ -100,13 +108,14 @@ impl HomeClaims {
     /// Bytes of the list and of the claims.
     pub(super) fn bytes(&self) -> usize {
         let claims: usize = self.list.iter().map(|known| known.bytes.len()).sum();
-        claims.saturating_add(self.list.len().saturating_mul(size_of::<KnownHome>()))
+        let line = size_of::<KnownHome>().saturating_add(size_of::<u64>());
+        claims.saturating_add(self.list.len().saturating_mul(line))
     }
 
     /// The other peers said to be in the network of this one.
     pub(super) fn neighbours_of<'a>(&'a self, claim: &HomeClaim) -> impl Iterator<Item = PeerId> + use<'a> {
         let (group, peer) = (group_of(claim), claim.peer());
-        let same = self.list.iter().filter(move |known| group.is_some() && known.group == group);
+        let same = self.list.iter().filter(move |known| group != 0 && known.group == group);
         same.map(KnownHome::peer).filter(move |other| *other != peer)
     }
 
@@ -130,7 +139,9 @@ impl HomeClaims {
             Err(at) => {
                 if self.list.len() == self.list.capacity() {
                     self.list.reserve_exact(GROWTH);
+                    self.heads.reserve_exact(GROWTH);
                 }
+                self.heads.insert(at, head(known.peer().as_bytes()));
                 self.list.insert(at, known);
             }
         }
@@ -139,12 +150,15 @@ impl HomeClaims {
     pub(super) fn remove(&mut self, peer: PeerId) {
         if let Ok(at) = self.position(peer) {
             self.list.remove(at);
+            self.heads.remove(at);
         }
     }
 
     /// Forgets those of which `keep` says no.
     pub(super) fn retain(&mut self, keep: impl Fn(PeerId, &KnownHome) -> bool) {
         self.list.retain(|known| keep(known.peer(), known));
+        self.heads.clear();
+        self.heads.extend(self.list.iter().map(|known| head(known.peer().as_bytes())));
     }
 }
 

@@ -190,8 +190,7 @@ impl Node {
         let Some(peer) = self.links.get(&id).and_then(|link| link.peer.as_ref()) else {
             return Bounded::default();
         };
-        let (to, near) =
-            (peer.id, if peer.service { home_id(peer.id) } else { self.client_location(peer.id) });
+        let (to, near) = (peer.id, if peer.service { peer.home } else { self.client_location(peer.id) });
         let nearest: Vec<PeerId> =
             self.table.nearest_linked(&near, 9).into_iter().filter(|peer| *peer != to).collect();
         self.home_claims_of(nearest)
@@ -226,7 +225,7 @@ impl Node {
         if self.is_service() {
             // Not at once: most trials are over by then.
             self.hellos.introduce.insert(id);
-            if self.ready && self.table.is_leaf(peer.id) {
+            if self.ready && self.table.is_leaf(&peer.home) {
                 self.hellos.fresh_leaves.insert(peer.id);
             }
             self.timers.set_earlier(Timer::Hello, now + self.config.routing.coalesce);
@@ -497,7 +496,7 @@ impl Node {
         let Some(rtt) = rtt else { return false };
         self.table.measured(peer, rtt);
         self.metrics.count(Counter::CandidatesTried);
-        let wanted = self.table.is_leaf(peer) || self.is_fellow(peer);
+        let wanted = self.table.is_leaf(&home_id(peer)) || self.is_fellow(peer);
         !wanted && self.table.outpaced_by(peer, rtt).is_none()
     }
 

@@ -8,6 +8,7 @@
 use core::cmp::Ordering;
 
 use crate::crypto::sha256;
+use crate::id::head;
 use crate::{PeerId, RoomId};
 
 /// Bits of a key.
@@ -29,7 +30,7 @@ pub fn distance(a: &RoomId, b: &RoomId) -> Distance {
 
 /// The first eight bytes of an id as a number: decides nearly every comparison of distances.
 pub(crate) fn prefix(id: &RoomId) -> u64 {
-    id.0.first_chunk().map_or(0, |bytes| u64::from_be_bytes(*bytes))
+    head(&id.0)
 }
 
 /// Leading bits that two ids share: 0 to [`KEY_BITS`].

@@ -421,23 +421,22 @@ impl Table {
         self.nearest_linked(&self.location, self.limits.leaf_set)
     }
 
-    /// Whether a link to `peer` is, or would be, in the leaf set: such a link is admitted beyond the soft cap, and the
-    /// last of [`leaf_set`](Self::leaf_set) gives way.
+    /// Whether a link to the service node with this [`home_id`] is, or would be, in the leaf set: such a link is admitted
+    /// beyond the soft cap, and the last of [`leaf_set`](Self::leaf_set) gives way.
     #[must_use]
-    pub fn is_leaf(&self, peer: PeerId) -> bool {
-        let id = home_id(peer);
-        id != self.location && self.nearer_links(&self.location, &id) < self.limits.leaf_set
+    pub fn is_leaf(&self, id: &RoomId) -> bool {
+        *id != self.location && self.nearer_links(&self.location, id) < self.limits.leaf_set
     }
 
-    /// Why the table keeps the link to `peer`: [`LinkReason::Leaf`], [`LinkReason::Bucket`], both or none.
+    /// Why the table keeps the link to the service node with this [`home_id`]: [`LinkReason::Leaf`],
+    /// [`LinkReason::Bucket`], both or none.
     #[must_use]
-    pub fn reasons(&self, peer: PeerId) -> LinkReasons {
+    pub fn reasons(&self, id: &RoomId) -> LinkReasons {
         let mut reasons = LinkReasons::default();
-        let id = home_id(peer);
-        let Some(contact) = position(&self.links, &id).ok().and_then(|at| self.links.get(at)) else {
+        let Some(contact) = position(&self.links, id).ok().and_then(|at| self.links.get(at)) else {
             return reasons;
         };
-        if self.nearer_links(&self.location, &id) < self.limits.leaf_set {
+        if self.nearer_links(&self.location, id) < self.limits.leaf_set {
             reasons = reasons.with(LinkReason::Leaf);
         }
         if contact.chosen {
@@ -448,7 +447,13 @@ impl Table {
 
     /// Linked contacts that are strictly nearer to `key` than `id`.
     fn nearer_links(&self, key: &RoomId, id: &RoomId) -> usize {
-        self.links.iter().filter(|contact| closer(key, &contact.id, id).is_lt()).count()
+        let (near, own) = (prefix(key), prefix(id));
+        let far = own ^ near;
+        let nearer = self.prefixes.iter().filter(|prefix| (**prefix ^ near) < far).count();
+        // Where the first eight bytes are the same, the rest decides.
+        let least = self.prefixes.partition_point(|prefix| *prefix < own);
+        let alike = self.links.iter().skip(least).take_while(|contact| prefix(&contact.id) == own);
+        nearer + alike.filter(|contact| closer(key, &contact.id, id).is_lt()).count()
     }
 
     /// How many linked contacts are strictly nearer to `key` than `own`: 0 for the root of the key, below `r` for one of

@@ -11,6 +11,7 @@ use super::pair::{
 use crate::crypto::Role;
 use crate::link::frame::{self, FrameKind};
 use crate::link::{Class, Peer, SessionEvent};
+use crate::routing::key::home_id;
 use crate::wire::Bounded;
 use crate::wire::message::{Extension, HandshakePayload};
 use crate::{CloseReason, Instant, NetworkId};
@@ -18,6 +19,7 @@ use crate::{CloseReason, Instant, NetworkId};
 fn established(name: u8, binding: [u8; 32]) -> SessionEvent {
     SessionEvent::Established(Peer {
         id: peer(name),
+        home: home_id(peer(name)),
         instance: instance(name),
         service: false,
         binding,

@@ -143,10 +143,15 @@ impl Table {
         let class = |contact: &Contact| sub_prefix(&contact.id, bucket, want);
         let known = between(&self.known, &bucket_range(&self.location, bucket));
         let links = self.bucket_links(bucket);
-        let held = links.iter().filter(|contact| contact.chosen);
-        let coming = known.iter().filter(|contact| under_way(contact.peer));
         let (mut count, mut covered) = (0_usize, BTreeSet::new());
-        for contact in held.chain(coming) {
+        for contact in links.iter().filter(|contact| contact.chosen) {
+            count += 1;
+            covered.insert(class(contact));
+        }
+        if covered.len() >= want {
+            return Vec::new();
+        }
+        for contact in known.iter().filter(|contact| under_way(contact.peer)) {
             count += 1;
             covered.insert(class(contact));
         }

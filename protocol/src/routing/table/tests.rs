@@ -148,8 +148,8 @@ proptest! {
         );
         for contact in table.links() {
             let leaf = leaves.contains(&contact.peer);
-            prop_assert_eq!(table.reasons(contact.peer).contains(LinkReason::Leaf), leaf);
-            prop_assert!(!leaf || table.is_leaf(contact.peer) || contact.id == location);
+            prop_assert_eq!(table.reasons(&home_id(contact.peer)).contains(LinkReason::Leaf), leaf);
+            prop_assert!(!leaf || table.is_leaf(&contact.id) || contact.id == location);
         }
         let nearest = brute(&table, &location, 4, |contact| contact.failed_until.is_none());
         prop_assert_eq!(table.all_nearest_linked(NOW), nearest.iter().all(|peer| leaves.contains(peer)));
@@ -173,7 +173,7 @@ proptest! {
         prop_assert_eq!(table.check_invariants(), Ok(()));
         // Nobody was dialled in vain, and every bucket beyond the leaf set has a link where anybody lives.
         for contact in table.links() {
-            prop_assert!(!table.reasons(contact.peer).is_empty());
+            prop_assert!(!table.reasons(&home_id(contact.peer)).is_empty());
         }
         let mut lives: BTreeMap<u8, Vec<&Contact>> = BTreeMap::new();
         for contact in table.contacts() {
@@ -288,10 +288,10 @@ fn a_bootstrap_fills_a_bucket_only_if_the_bucket_chose_it() {
     for bootstrap in &candidates {
         let mut table = only.clone();
         table.linked(*bootstrap, false, true, NOW);
-        assert!(!table.reasons(*bootstrap).contains(LinkReason::Bucket));
+        assert!(!table.reasons(&home_id(*bootstrap)).contains(LinkReason::Bucket));
         let drawn = only.wanted(NOW, |_| false).contains(&(*bootstrap, LinkReason::Bucket));
         let named = table.wanted(NOW, |_| false);
-        assert_eq!(table.reasons(*bootstrap).contains(LinkReason::Bucket), drawn);
+        assert_eq!(table.reasons(&home_id(*bootstrap)).contains(LinkReason::Bucket), drawn);
         assert!(named.iter().all(|(peer, _)| peer != bootstrap));
     }
 }
@@ -408,8 +408,8 @@ fn a_tried_candidate_takes_the_place_of_a_link_that_is_much_slower_and_carries_n
     for (kept_ms, candidate_ms, wins) in [(100, 80, true), (100, 81, false), (100, 300, false)] {
         let (mut table, kept, candidate) = tried(kept_ms, candidate_ms);
         assert_eq!(table.replace_slower(candidate), wins, "{candidate_ms} ms against {kept_ms} ms");
-        assert_eq!(table.reasons(candidate).contains(LinkReason::Bucket), wins);
-        assert_eq!(table.reasons(kept).contains(LinkReason::Bucket), !wins);
+        assert_eq!(table.reasons(&home_id(candidate)).contains(LinkReason::Bucket), wins);
+        assert_eq!(table.reasons(&home_id(kept)).contains(LinkReason::Bucket), !wins);
         assert_eq!(table.check_invariants(), Ok(()));
     }
     let (mut table, kept, candidate) = tried(100, 10);
@@ -423,7 +423,7 @@ fn of_two_links_as_quick_the_bucket_keeps_the_one_that_stands_anyway() {
     let [kept, other] = in_bucket(0, 2).try_into().unwrap();
     link(&mut table, kept);
     link(&mut table, other);
-    let bucket = |table: &Table, peer| table.reasons(peer).contains(LinkReason::Bucket);
+    let bucket = |table: &Table, peer| table.reasons(&home_id(peer)).contains(LinkReason::Bucket);
     assert!(bucket(&table, kept) && !bucket(&table, other));
     table.set_kept_by_peer(other, true);
     assert!(bucket(&table, other) && !bucket(&table, kept));
