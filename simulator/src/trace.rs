@@ -4,6 +4,7 @@
 //! in every build. The *decision hash* covers lengths in place of bytes, so that runs with different crypto providers can
 //! be compared.
 
+use std::collections::BTreeMap;
 use std::fmt::{self, Write as _};
 use std::io::{self, Write};
 use std::str::FromStr;
@@ -170,6 +171,20 @@ impl Trace {
         head[8..12].copy_from_slice(&node.to_le_bytes());
         head[12] = kind;
         self.both(&head);
+    }
+
+    /// What a node has counted, those of the counters that are not 0. Digests do not cover it.
+    pub(crate) fn counters<C>(&mut self, at: Instant, node: u32, counters: impl FnOnce() -> C)
+    where
+        C: IntoIterator<Item = (&'static str, u64)>,
+    {
+        self.line(node, |sink| {
+            let counted: BTreeMap<&str, u64> =
+                counters().into_iter().filter(|(_, count)| *count > 0).collect();
+            let counted = serde_json::to_string(&counted)?;
+            let at = at.as_micros();
+            writeln!(sink, r#"{{"us":{at},"node":{node},"kind":"counters","counters":{counted}}}"#)
+        });
     }
 
     fn line(&mut self, node: u32, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) {

@@ -107,13 +107,15 @@ fn a_run_leaves_a_report_and_a_trace_of_a_few_nodes() {
     let page = std::fs::read_to_string(report.join("index.html")).expect("the page");
     assert!(page.contains("--nodes 4 --clients 12") && page.contains("<svg"));
     let lines = std::fs::read_to_string(&trace).expect("the trace");
-    let mut nodes = std::collections::BTreeSet::new();
+    let (mut nodes, mut counted) = (std::collections::BTreeSet::new(), 0);
     for line in lines.lines() {
         let value: serde_json::Value = serde_json::from_str(line).expect("JSON");
         assert!(value["us"].is_u64() && value["kind"].is_string(), "{line}");
+        counted += usize::from(value["counters"]["frames_sent"].is_u64());
         nodes.insert(value["node"].as_u64().expect("a node"));
     }
     assert!(!nodes.is_empty() && nodes.len() < 12, "{nodes:?}");
+    assert_eq!(counted, nodes.len(), "at the end each says what it counted");
 
     let blocked = dir.path().join("file");
     std::fs::write(&blocked, "").expect("it writes");

@@ -18,6 +18,9 @@ use crate::wire::message::{Publish, Purpose, RoomClaims, RoomLeave, RoomProof, R
 use crate::wire::{Bounded, Claim, ClaimTerms, Message, Sequence, Tombstone, decode_body, encode_body};
 use crate::{Duration, Instance, Instant, LinkId, PeerId, RoomId, RoomKey};
 
+#[cfg(test)]
+mod tests;
+
 /// How long a joiner waits for members that answered but are not linked yet, once one is.
 const STRAGGLERS: Duration = Duration::from_secs(3);
 
@@ -258,7 +261,9 @@ impl Node {
 
     /// The homes that an own claim names.
     fn claim_homes(&self) -> Vec<PeerId> {
-        if self.is_service() { alloc::vec![self.me] } else { self.homes_or_last() }
+        let mut homes = if self.is_service() { alloc::vec![self.me] } else { self.homes_or_last() };
+        homes.truncate(Claim::HOMES_MAX);
+        homes
     }
 
     /// Publishes the own claim towards the room's id. The answer is the find.
@@ -427,8 +432,13 @@ impl Node {
     fn schedule_publish(&mut self, room: RoomId, slow_down: Duration, now: Instant) {
         // Beyond this claims would expire: whoever asks for it wants the room not to be found.
         let slow_down = slow_down.min(super::life::renewal_longest(&self.config));
+        let homes = self.claim_homes();
         let Some(state) = self.rooms.get_mut(&room) else { return };
         state.slow_down = slow_down;
+        if !homes.is_empty() && state.claim.as_ref().is_some_and(|claim| claim.homes() != homes) {
+            // They changed while this claim was published.
+            return self.timers.set(Timer::Publish(room), now + self.config.routing.coalesce);
+        }
         let lonely = state.members.values().all(|member| !member.present);
         let pause = match self.config.routing.lonely.get(state.lonely).filter(|_| lonely) {
             Some(pause) => {

@@ -740,11 +740,16 @@ impl Simulation {
         self.trace.write_to(sink, sample);
     }
 
-    /// Flushes the trace.
+    /// Writes what the running nodes have counted, and flushes the trace.
     ///
     /// # Errors
     /// The first failure to write it.
     pub fn finish_trace(&mut self) -> io::Result<()> {
+        for (index, slot) in (0..).zip(&self.slots) {
+            if let Some(node) = &slot.node {
+                self.trace.counters(self.now, index, || node.metrics());
+            }
+        }
         self.trace.finish()
     }
 }

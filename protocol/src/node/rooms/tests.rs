@@ -1,0 +1,61 @@
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+use super::*;
+use crate::crypto::IdealCrypto;
+use crate::node::api::Start;
+use crate::wire::message::PublishAnswer;
+use crate::{Config, Identity, NetworkId, RequestId};
+
+/// A client that is a member of a room and published its claim with these homes a moment ago.
+fn publishing(homes: &[PeerId]) -> (Node, RoomId) {
+    let start = Start {
+        config: Config::client(NetworkId::default()),
+        identity: Identity::from_seed([1; 32]),
+        crypto: Arc::new(IdealCrypto),
+        seed: [1; 32],
+        unix_ms: 1_750_000_000_000,
+        addresses: Vec::new(),
+        saved: None,
+    };
+    let mut node = Node::new(start, Instant::ZERO);
+    node.bootstrap("/ip4/127.0.0.1/tcp/4000/ws".parse().unwrap(), Instant::ZERO);
+    let room = node.join(&RoomKey::from_seed([9; 32]), Instant::ZERO).unwrap();
+    node.started = true;
+    node.homes = homes.to_vec();
+    node.publish(room, Instant::ZERO);
+    let state = node.rooms.get_mut(&room).unwrap();
+    assert!(state.claim.as_ref().is_some_and(|claim| claim.homes() == homes));
+    state.publishing = true;
+    (node, room)
+}
+
+/// The holder answers; how long the next publish waits.
+fn answered(node: &mut Node, room: RoomId) -> Duration {
+    let now = Instant::ZERO + Duration::from_millis(100);
+    let answer = Answer {
+        task: Task::Publish { room },
+        id: RequestId(1),
+        key: room,
+        started: Instant::ZERO,
+        attempts: 1,
+        route: Vec::new(),
+        content: Content::Publish(PublishAnswer { claims: Bounded::default(), newer: None, slow_down: 0 }),
+        payload: Bytes::new(),
+    };
+    node.publish_ended(room, &answer, now);
+    node.timers.at(Timer::Publish(room)).unwrap().since(now)
+}
+
+#[test]
+fn homes_that_change_while_a_claim_is_published_are_published_at_once() {
+    let (before, after) = ([PeerId([1; 32]), PeerId([2; 32])], [PeerId([2; 32]), PeerId([3; 32])]);
+    let (mut node, room) = publishing(&before);
+    assert!(answered(&mut node, room) >= Duration::from_secs(1), "nothing is new");
+    let (mut node, room) = publishing(&before);
+    node.homes = after.to_vec();
+    assert_eq!(answered(&mut node, room), node.config.routing.coalesce);
+    let (mut node, room) = publishing(&before);
+    node.homes.clear();
+    assert!(answered(&mut node, room) >= Duration::from_secs(1), "there is nothing to say");
+}
