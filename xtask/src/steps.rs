@@ -37,6 +37,7 @@ pub(crate) fn test(root: &Path, quick: bool, build_std: bool) -> bool {
             counted(&mut run::cargo(root, &["test", "--doc", "--workspace", "--locked"]), &count)
         });
         report.step("docs", || docs(root));
+        report.step("packages", || packages(root));
         report.step("dependencies", || dependencies(root));
         report.step("rolling upgrade", || rolling_upgrade(root));
         report.step("simulator smoke", || smoke::smoke(root).into());
@@ -78,6 +79,14 @@ fn clippy(root: &Path) -> Outcome {
 fn docs(root: &Path) -> Outcome {
     let mut command = run::cargo(root, &["doc", "--workspace", "--no-deps", "--locked"]);
     run::run(command.env("RUSTDOCFLAGS", "-D warnings")).into()
+}
+
+/// The crates that are published, packed as they would be; they are built from their packages with `cargo package` alone.
+fn packages(root: &Path) -> Outcome {
+    let args = ["package", "--no-verify", "--allow-dirty", "--locked", "--offline"];
+    let mut command = run::cargo(root, &args);
+    command.args(["-p", "unamed-protocol", "-p", "unamed-tokio", "-p", "unamed-simulator"]);
+    run::run(&mut command).into()
 }
 
 /// All tests but the doc tests; the process tests find programs where the step before has put them.
