@@ -17,6 +17,7 @@ mod bad_input;
 mod generate;
 mod laws;
 mod signed_objects;
+mod texts;
 mod vectors;
 
 fn peer(byte: u8) -> PeerId {
