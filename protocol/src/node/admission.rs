@@ -153,14 +153,19 @@ impl Node {
 
     /// What a link in use is worth.
     fn worth(&self, link: &Link) -> Worth {
-        let rank = self.own_rank(link).max(self.their_rank(link));
-        let rtt = link.session.as_ref().and_then(crate::link::Session::rtt).unwrap_or(Duration::MAX);
-        (rank, Reverse(link.since), Reverse(rtt))
+        Self::worth_at(self.own_rank(link).max(self.their_rank(link)), link)
     }
 
     /// What a link in use is worth, if its rank is below `bound`.
     fn worth_below(&self, link: &Link, bound: Rank) -> Option<Worth> {
-        (self.own_rank(link) < bound && self.their_rank(link) < bound).then(|| self.worth(link))
+        let own = Some(self.own_rank(link)).filter(|own| *own < bound)?;
+        let theirs = Some(self.their_rank(link)).filter(|theirs| *theirs < bound)?;
+        Some(Self::worth_at(own.max(theirs), link))
+    }
+
+    fn worth_at(rank: Rank, link: &Link) -> Worth {
+        let rtt = link.session.as_ref().and_then(crate::link::Session::rtt).unwrap_or(Duration::MAX);
+        (rank, Reverse(link.since), Reverse(rtt))
     }
 
     /// The rank that this end's reasons give a link.

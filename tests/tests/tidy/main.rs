@@ -166,11 +166,14 @@ fn the_changelog_and_the_licences_are_there() {
         changelog.lines().any(|line| line == "## [Unreleased]"),
         "CHANGELOG.md has an Unreleased section"
     );
-    for (file, phrase) in [
-        ("LICENSE-MIT", "Permission is hereby granted, free of charge"),
-        ("LICENSE-APACHE", "Version 2.0, January 2004"),
-        ("SECURITY.md", "# Security"),
-    ] {
-        assert!(read(Path::new(file)).contains(phrase), "{file}");
+    assert!(read(Path::new("SECURITY.md")).contains("# Security"), "SECURITY.md");
+    // The crates that are published carry them too.
+    for folder in ["", "protocol", "driver-tokio", "simulator"] {
+        for (file, phrase) in [
+            ("LICENSE-MIT", "Permission is hereby granted, free of charge"),
+            ("LICENSE-APACHE", "Version 2.0, January 2004"),
+        ] {
+            assert!(read(&Path::new(folder).join(file)).contains(phrase), "{file} of {folder:?}");
+        }
     }
 }
