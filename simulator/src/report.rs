@@ -151,10 +151,14 @@ pub struct WalkFigures {
     pub finds: u64,
     /// Walks of publishers, to read back or in place of requests.
     pub publishes: u64,
+    /// Walks for a member's home, for own homes and for acquaintances.
+    pub others: u64,
     /// Questions asked for finds, by the number of all finds.
     pub queries_per_find: Option<f64>,
     /// Questions asked by a publisher's walk.
     pub queries_per_publish: Option<f64>,
+    /// Questions asked by one of the others.
+    pub queries_per_other: Option<f64>,
 }
 
 /// Finds that began or ended between a fault and the end of its time to recover.
@@ -465,11 +469,13 @@ impl Report {
         if self.walks.finds + self.walks.publishes > 0 {
             writeln!(
                 f,
-                "asked     {} questions a find, {} a publish that is read back; {} and {} walks",
+                "asked     {} questions a find, {} a publish that is read back, {} for homes; {}, {} and {} walks",
                 Figure(self.walks.queries_per_find),
                 Figure(self.walks.queries_per_publish),
+                Figure(self.walks.queries_per_other),
                 self.walks.finds,
-                self.walks.publishes
+                self.walks.publishes,
+                self.walks.others
             )?;
         }
         if pairs.started > 0 {

@@ -80,11 +80,13 @@ impl Node {
         let signed =
             Connect::make(&request, self.identity.secret(), self.crypto.as_ref(), &self.config.network);
         self.connecting.insert(peer);
-        let task = Task::Connect { room, peer };
+        let task = Task::Connect { room, peer, home };
         let payload = Bytes::from(encode_body(&signed));
         let request = Request {
             target: Some(peer),
             attempt: u8::from(again),
+            // Relays that are not trusted were asked through each home already.
+            walks_first: again && self.config.routing.read_back,
             ..Request::new(task, Purpose::Connect, key, payload, now)
         };
         self.start_request(id, request, now);

@@ -28,6 +28,8 @@ pub(super) struct HomeSearch {
     near_self: Vec<PeerId>,
     /// When they were asked for last, unless that came to nothing.
     pub(super) asked: Option<Instant>,
+    /// Whether they were asked for before.
+    asked_before: bool,
     /// The homes of last, for when none is linked.
     pub(super) last: Vec<PeerId>,
 }
@@ -51,12 +53,21 @@ impl Node {
         self.home_search.asked = Some(now);
         let routing = &self.config.routing;
         let settled = self.homes.len() >= routing.homes;
-        let period = if settled { routing.homes_lookup } else { routing.self_lookup };
+        // Whoever answered first may have named whom it liked: once more are linked, they are asked, too.
+        let first = !core::mem::replace(&mut self.home_search.asked_before, true);
+        let period = match settled {
+            _ if first && routing.read_back => routing.self_lookup_young,
+            true => routing.homes_lookup,
+            false => routing.self_lookup,
+        };
         let period = self.random.jittered(period);
         self.timers.set(Timer::SelfLookup, now + period);
         for (by_own_hash, key, most) in
             [(false, self.location(), NEAREST_ALL), (true, self.own_hash(), NEAR_SELF)]
         {
+            if self.config.routing.read_back && self.walk_for_homes(by_own_hash, key, now) {
+                continue;
+            }
             let asked = self.nearest_to_ask(&key, most, now);
             self.request(Task::Homes { by_own_hash }, Purpose::Nearest, key, None, asked, None, now);
         }
@@ -64,6 +75,15 @@ impl Node {
 
     fn own_hash(&self) -> RoomId {
         RoomId(sha256(&[b"home", self.me.as_bytes()]))
+    }
+
+    /// A walk for homes is over: these answered.
+    pub(super) fn homes_walked(&mut self, by_own_hash: bool, peers: &[PeerId], now: Instant) {
+        if peers.is_empty() {
+            self.homes_unanswered(now);
+        } else {
+            self.choose_homes(by_own_hash, peers, now);
+        }
     }
 
     pub(super) fn choose_homes(&mut self, by_own_hash: bool, peers: &[PeerId], now: Instant) {

@@ -85,9 +85,13 @@ counters! {
     RequestsRetried => "requests_retried",
     RequestsFailed => "requests_failed",
     WalksStarted => "walks_started",
+    /// Of those, by finds.
+    WalksOfFinds => "walks_started_find",
     /// Of those, by publishers.
     WalksOfPublishers => "walks_started_publish",
     QueriesSent => "queries_sent",
+    /// Of those, by finds.
+    QueriesOfFinds => "queries_sent_find",
     /// Of those, by publishers.
     QueriesOfPublishers => "queries_sent_publish",
     /// Given to holders by walks, because they lacked them.

@@ -32,7 +32,7 @@ pub(super) enum Task {
     /// The end of an own claim.
     Withdraw,
     /// A link to a member, through one of its homes.
-    Connect { room: RoomId, peer: PeerId },
+    Connect { room: RoomId, peer: PeerId, home: PeerId },
 }
 
 /// One open request.
@@ -54,8 +54,12 @@ pub(super) struct Request {
     pub(super) avoid_first: Vec<PeerId>,
     /// Terminals that said no.
     pub(super) exclude: Vec<PeerId>,
-    /// The first hop of the first attempt, where it is prescribed.
+    /// The first hop of the first attempt, or of that after a walk, where it is prescribed.
     pub(super) through: Option<PeerId>,
+    /// Whether its walk comes before any attempt.
+    pub(super) walks_first: bool,
+    /// Whether its walk is over.
+    pub(super) walked: bool,
     /// Whether no service node was there to send it through.
     pub(super) stranded: bool,
     /// The route of the last negative answer.
@@ -78,6 +82,8 @@ impl Request {
             avoid_first: Vec::new(),
             exclude: Vec::new(),
             through: None,
+            walks_first: false,
+            walked: false,
             stranded: false,
             last_route: Vec::new(),
         }
@@ -150,9 +156,10 @@ impl Node {
         self.metrics.count(Counter::RequestsStarted);
         self.requests.insert(id, Box::new(request));
         let over = self.farewell == Some(super::life::Farewell::Over);
+        let walks = self.requests.get(&id).is_some_and(|request| request.walks_first);
         if over || self.requests.len() > self.config.routing.requests_max {
             self.end_request(id, Vec::new(), Content::Failed, now);
-        } else {
+        } else if !(walks && self.walk_for(id, now)) {
             self.attempt(id, now);
         }
     }
@@ -205,7 +212,7 @@ impl Node {
             payload,
         };
         let (avoid, through) =
-            (request.avoid_first.clone(), request.through.filter(|_| request.attempt == 0));
+            (request.avoid_first.clone(), request.through.filter(|_| request.attempt == 0 || request.walked));
         self.timers.set(Timer::Attempt(id), now + self.config.routing.attempt_timeout);
         let first = self.send_first(packet, &avoid, through, now);
         if let (Some(first), Some(request)) = (first, self.requests.get_mut(&id)) {
@@ -249,9 +256,10 @@ impl Node {
             }
         };
         if usize::from(request.attempt) >= most {
+            self.timers.clear(Timer::Attempt(id));
             if self.config.routing.iterative && self.walk_for(id, now) {
-                // The walk ends it.
-                return self.timers.clear(Timer::Attempt(id));
+                // The walk ends it, or goes on with it; it may have done so already.
+                return;
             }
             let route = self.last_route(id);
             return self.end_request(id, route, Content::Failed, now);
@@ -264,6 +272,20 @@ impl Node {
         } else {
             self.timers.set(Timer::Retry(id), now + self.random.jittered(pause));
         }
+    }
+
+    /// The walk of a request for the home of its target is over: the last attempt goes through the home, if that was
+    /// reached.
+    pub(super) fn reach_ended(&mut self, id: RequestId, reached: Option<PeerId>, now: Instant) {
+        let Some(request) = self.requests.get_mut(&id) else { return };
+        (request.through, request.walked) = (reached, true);
+        if reached.is_none() && !request.sent_as.is_empty() {
+            let route = self.last_route(id);
+            return self.end_request(id, route, Content::Failed, now);
+        }
+        request.attempt = request.attempt.saturating_add(1);
+        self.metrics.count(Counter::RequestsRetried);
+        self.attempt(id, now);
     }
 
     /// The route of the last negative answer to a request that ends.
@@ -420,7 +442,7 @@ impl Node {
             (Task::Find, _) => self.find_ended(answer, now),
             (Task::Publish { room }, _) => self.publish_ended(*room, &answer, now),
             (Task::PublishReplica { room }, _) => self.replica_published(*room, &answer, now),
-            (Task::Connect { room, peer }, _) => self.connect_ended(*room, *peer, &answer, now),
+            (Task::Connect { room, peer, .. }, _) => self.connect_ended(*room, *peer, &answer, now),
         }
     }
 }

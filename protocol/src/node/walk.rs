@@ -5,7 +5,10 @@
 //! knows, a few at a time, what they hold and whom they know nearer, dials those, and so on, until the
 //! [`walk_width`](crate::RoutingConfig::walk_width) nearest that answer have answered (Maymounkov and Mazières, "Kademlia",
 //! 2002, section 2.3). A find ends at the first valid claim: claims are verified, so a liar can only be silent. A publish ends
-//! by giving the claim to those of the nearest that lack it.
+//! by giving the claim to those of the nearest that lack it. A connect request, which relays may have dropped, or denied, has
+//! the member's home sought: once that is linked, the walk is over, and the request goes through it. And a client whose
+//! publishes are read back looks up its homes so: an answer that came by relays would name whom they like, and a client whose
+//! homes are all accomplices is found by nobody.
 //!
 //! | state of a node on a walk | left by |
 //! |---|---|
@@ -25,7 +28,7 @@ use super::api::{CloseReason, Hop};
 use super::clock::Timer;
 use super::links::DialFor;
 use super::metrics::Counter;
-use super::requests::Content;
+use super::requests::{Content, Request, Task};
 use crate::routing::key::{Distance, distance, home_id, replica_key};
 use crate::routing::store::Asker;
 use crate::wire::message::{FindAnswer, Publish, PublishAnswer, Purpose, Query, QueryAnswer};
@@ -63,6 +66,10 @@ enum Goal {
     Find,
     /// This claim is held by the nearest, for this request or for its own sake.
     Publish(Bytes),
+    /// This service node is linked, for this request.
+    Reach(PeerId),
+    /// The service nodes nearest to the primary room, or to the hash of the own id, that answer.
+    Homes { by_own_hash: bool },
     /// More service nodes are known: those that are linked are asked for some, and nobody else.
     Acquaint,
 }
@@ -129,16 +136,37 @@ impl Node {
                 Ok(publish) => Goal::Publish(publish.claim),
                 Err(_) => return false,
             },
-            Purpose::Nearest | Purpose::Connect | Purpose::Notify | Purpose::Withdraw => return false,
+            Purpose::Connect => match request.task {
+                Task::Connect { home, .. } if self.may_reach(request, home) => Goal::Reach(home),
+                _ => return false,
+            },
+            Purpose::Nearest | Purpose::Notify | Purpose::Withdraw => return false,
         };
         let (room, replica) = (request.key, request.replica);
         self.start_walk(id, goal, true, room, replica, now)
+    }
+
+    /// Whether the home of a connect request's target is worth a walk: not a second one, nor if it was asked itself. Where
+    /// nodes are honest, one that answered knew better.
+    fn may_reach(&self, request: &Request, home: PeerId) -> bool {
+        let doubtful = request.last_route.is_empty() || self.config.routing.read_back;
+        home != self.me && !request.walked && !request.avoid_first.contains(&home) && doubtful
     }
 
     /// Reads a published claim back, and gives it to those of the nearest that lack it.
     pub(super) fn read_back(&mut self, room: RoomId, replica: u8, claim: Bytes, now: Instant) {
         let id = self.mint_request();
         self.start_walk(id, Goal::Publish(claim), false, room, replica, now);
+    }
+
+    /// Looks a client's homes up without trust in relays. `false` where that cannot be.
+    pub(super) fn walk_for_homes(&mut self, by_own_hash: bool, key: RoomId, now: Instant) -> bool {
+        let goal = Goal::Homes { by_own_hash };
+        if self.walks.values().any(|walk| walk.goal == goal) {
+            return true;
+        }
+        let id = self.mint_request();
+        self.start_walk(id, goal, false, key, 0, now)
     }
 
     /// A client that has its homes and knows few addresses asks them for others, somewhere in the key space: where most
@@ -185,12 +213,19 @@ impl Node {
         for contact in self.table.links() {
             walk.learn(contact.peer);
         }
+        if let Goal::Reach(home) = walk.goal
+            && self.homes_known.contains(home)
+        {
+            walk.learn(home);
+        }
         if walk.nodes.is_empty() {
             return false;
         }
         self.metrics.count(Counter::WalksStarted);
-        if matches!(walk.goal, Goal::Publish(_)) {
-            self.metrics.count(Counter::WalksOfPublishers);
+        match walk.goal {
+            Goal::Find => self.metrics.count(Counter::WalksOfFinds),
+            Goal::Publish(_) => self.metrics.count(Counter::WalksOfPublishers),
+            Goal::Reach(_) | Goal::Homes { .. } | Goal::Acquaint => {}
         }
         self.walks.insert(id, Box::new(walk));
         self.advance_walk(id, now);
@@ -202,6 +237,11 @@ impl Node {
         let width = self.config.routing.walk_width;
         loop {
             let Some(walk) = self.walks.get(&id) else { return };
+            if let Goal::Reach(home) = walk.goal
+                && self.peers.contains_key(&home)
+            {
+                return self.end_walk(id, Some(home), now);
+            }
             let (under_way, open) = (walk.under_way(), walk.asked < ASKED_MAX && !walk.placing);
             let fresh = walk.nearest(width).find(|(_, state)| *state == Asked::Fresh).filter(|_| open);
             match fresh {
@@ -237,15 +277,15 @@ impl Node {
 
     fn send_query(&mut self, id: RequestId, peer: PeerId, now: Instant) {
         let (Some(walk), Some(&link)) = (self.walks.get(&id), self.peers.get(&peer)) else { return };
-        let claim = match &walk.goal {
-            Goal::Publish(claim) if walk.placing => Some(claim.clone()),
-            Goal::Publish(_) | Goal::Find | Goal::Acquaint => None,
+        let (claim, counter) = match &walk.goal {
+            Goal::Publish(claim) => (walk.placing.then(|| claim.clone()), Some(Counter::QueriesOfPublishers)),
+            Goal::Find => (None, Some(Counter::QueriesOfFinds)),
+            Goal::Reach(_) | Goal::Homes { .. } | Goal::Acquaint => (None, None),
         };
         let query = Query { request: id, room: walk.room, replica: walk.replica, claim };
-        let publishes = matches!(walk.goal, Goal::Publish(_));
         self.metrics.count(Counter::QueriesSent);
-        if publishes {
-            self.metrics.count(Counter::QueriesOfPublishers);
+        if let Some(counter) = counter {
+            self.metrics.count(counter);
         }
         self.send(link, &Message::Query(query), now);
     }
@@ -254,6 +294,10 @@ impl Node {
     pub(super) fn walks_linked(&mut self, peer: PeerId, now: Instant) {
         let waiting: Vec<RequestId> = self.walks.keys().copied().collect();
         for id in waiting {
+            if self.walks.get(&id).is_some_and(|walk| walk.goal == Goal::Reach(peer)) {
+                self.end_walk(id, Some(peer), now);
+                continue;
+            }
             let state = self.walks.get_mut(&id).and_then(|walk| walk.state_of(peer));
             if let Some(state) = state
                 && matches!(state, Asked::Dialled(_))
@@ -358,7 +402,7 @@ impl Node {
         let (room, replica) = (walk.room, walk.replica);
         let own = match &walk.goal {
             Goal::Publish(claim) => Claim::decode(claim).ok().map(|claim| claim.sequence()),
-            Goal::Find | Goal::Acquaint => None,
+            Goal::Find | Goal::Reach(_) | Goal::Homes { .. } | Goal::Acquaint => None,
         };
         let mut shown = false;
         let mut others = Vec::new();
@@ -433,12 +477,21 @@ impl Node {
                 return;
             }
         }
+        if let Goal::Homes { by_own_hash } = walk.goal {
+            let nearest = walk.nearest(self.config.routing.walk_width);
+            let answered = nearest.filter(|(_, state)| matches!(state, Asked::Answered(_)));
+            let peers: Vec<PeerId> = answered.map(|(peer, _)| peer).collect();
+            return self.homes_walked(by_own_hash, &peers, now);
+        }
         if !walk.answers {
             if let Some(newer) = &walk.newer {
                 self.step_over(walk.room, newer, now);
             }
             self.learn_claims(&walk.claims, now);
             return;
+        }
+        if let Goal::Reach(_) = walk.goal {
+            return self.reach_ended(id, by, now);
         }
         let reached = walk.nodes.values().any(|(_, state)| matches!(state, Asked::Answered(_)));
         let content = match walk.goal {
@@ -449,7 +502,7 @@ impl Node {
                 newer: walk.newer,
                 slow_down: 0,
             }),
-            Goal::Publish(_) | Goal::Acquaint => Content::Failed,
+            Goal::Publish(_) | Goal::Reach(_) | Goal::Homes { .. } | Goal::Acquaint => Content::Failed,
         };
         let hop = |peer, service| Hop { peer, rtt: Duration::ZERO, service };
         let route: Vec<Hop> = match by {

@@ -48,8 +48,15 @@ fn limited(sim: &Simulation, node: NodeIndex) -> u64 {
 
 type ByPurpose = [u64; PURPOSES.len()];
 
-/// The counters of walks, of all and of publishers, and of their questions.
-const WALKS: [&str; 4] = ["walks_started", "walks_started_publish", "queries_sent", "queries_sent_publish"];
+/// The counters of walks, of all, of finds and of publishers, and of their questions.
+const WALKS: [&str; 6] = [
+    "walks_started",
+    "walks_started_find",
+    "walks_started_publish",
+    "queries_sent",
+    "queries_sent_find",
+    "queries_sent_publish",
+];
 
 type Walks = [u64; WALKS.len()];
 
@@ -196,13 +203,16 @@ impl Meter {
         for total in [&self.service, &self.client] {
             sums.iter_mut().zip(total.walks).for_each(|(sum, one)| *sum += one);
         }
-        let [all, of_publishers, queries, queries_of_publishers] = sums;
+        let [all, of_finds, of_publishers, queries, queries_of_finds, queries_of_publishers] = sums;
+        let others = all - of_finds - of_publishers;
         let each = |sum: u64, of: u64| (of > 0).then(|| sum as f64 / of as f64);
         WalkFigures {
-            finds: all - of_publishers,
+            finds: of_finds,
             publishes: of_publishers,
-            queries_per_find: each(queries - queries_of_publishers, finds),
+            others,
+            queries_per_find: each(queries_of_finds, finds),
             queries_per_publish: each(queries_of_publishers, of_publishers),
+            queries_per_other: each(queries - queries_of_finds - queries_of_publishers, others),
         }
     }
 
