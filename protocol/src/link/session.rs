@@ -330,6 +330,15 @@ impl Session {
         }
     }
 
+    /// Gives the handshake more time than [`LinkConfig::handshake_timeout`]: the other end begins it later than this one
+    /// awaits it. No-op once it is over.
+    pub fn allow_handshake(&mut self, more: Duration) {
+        if let State::Handshaking { deadline, timeout, .. } = &mut self.state {
+            *deadline += more;
+            *timeout = timeout.saturating_add(more);
+        }
+    }
+
     /// Restarts the periods of liveness, of the handshake and of a stall: time passed that nobody observed.
     pub fn shift_liveness(&mut self, now: Instant) {
         match &mut self.state {

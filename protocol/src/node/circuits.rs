@@ -201,6 +201,9 @@ impl Node {
         let mut link = Link::new(LinkCarrier::Circuit { via: key.0, number: key.1 }, false, now);
         let mut session = self.session(Role::Responder, Secrecy::Noise, Some(open.origin), link.carrier, now);
         session.grant((open.window as usize).min(self.config.link.circuit_window_bytes));
+        // The opener's time for the handshake begins when it hears that the circuit is open, which may take as long as the
+        // set-up may.
+        session.allow_handshake(self.config.link.circuit_timeout);
         link.session = Some(session);
         link.state = LinkState::Handshaking;
         self.links.insert(id, Box::new(link));

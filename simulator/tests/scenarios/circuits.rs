@@ -7,7 +7,7 @@ use unamed_protocol::crypto::{
     Cipher, Crypto, CryptoError, Finished, Handshake, RealCrypto, Role, Signature,
 };
 use unamed_protocol::{Carrier, NetworkId, RoomKey};
-use unamed_simulator::{Crash, NodeIndex};
+use unamed_simulator::{Crash, Latency, NodeIndex};
 
 use crate::dsl::{World, ms, secs, sentences};
 
@@ -33,6 +33,22 @@ fn three_clients_talk_through_service_nodes() {
                 .collect();
             assert_eq!(world.story(member, 1), heard);
         }
+    }
+}
+
+#[test]
+fn clients_far_out_are_linked_if_a_circuit_can_be_set_up_in_time() {
+    // From one client to the other it takes 1.28 s: the set-up 2.56 s, and the target has all of the handshake after 5.12 s.
+    let mut world = World::with(1, |config| config.network.latency = Latency::Fixed(ms(640)));
+    let [a, b] = [world.client(0), world.client(0)];
+    world.pass(secs(10));
+    for client in [a, b] {
+        world.join(client, 1);
+        world.pass(secs(20));
+    }
+    assert_eq!((world.members(a, 1), world.members(b, 1)), (vec![b], vec![a]));
+    for client in [a, b] {
+        assert_eq!(world.count(client, "handshakes_failed"), 0);
     }
 }
 
