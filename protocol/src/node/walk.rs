@@ -136,10 +136,13 @@ impl Node {
                 Ok(publish) => Goal::Publish(publish.claim),
                 Err(_) => return false,
             },
-            Purpose::Connect => match request.task {
-                Task::Connect { home, .. } if self.may_reach(request, home) => Goal::Reach(home),
-                _ => return false,
-            },
+            Purpose::Connect => {
+                let Task::Connect { home, .. } = request.task else { return false };
+                if !self.may_reach(request, home) {
+                    return false;
+                }
+                Goal::Reach(home)
+            }
             Purpose::Nearest | Purpose::Notify | Purpose::Withdraw => return false,
         };
         let (room, replica) = (request.key, request.replica);

@@ -7,7 +7,7 @@
 
 use alloc::string::String;
 use core::fmt;
-use core::net::IpAddr;
+use core::net::{IpAddr, Ipv6Addr};
 
 use serde::{Deserialize, Deserializer, Serialize};
 
@@ -293,7 +293,7 @@ impl IceServer {
         };
         let place = rest.split('?').next().unwrap_or_default();
         let legal = |byte: u8| byte.is_ascii_alphanumeric() || b"-.:[]?=".contains(&byte);
-        if place.is_empty() || place.starts_with(':') || !rest.bytes().all(legal) {
+        if !is_place(place) || !rest.bytes().all(legal) {
             return Err(IceServerError::Url);
         }
         let texts = [Some(url), credential.map(|(user, _)| user), credential.map(|(_, secret)| secret)];
@@ -337,6 +337,22 @@ impl IceServer {
             None => place.split(':').next().unwrap_or_default(),
         }
     }
+}
+
+/// Whether this is a host, and a port if there is one, as in RFC 7064, section 3.1.
+fn is_place(place: &str) -> bool {
+    let (legal, port) = match place.strip_prefix('[') {
+        Some(rest) => {
+            let Some((host, port)) = rest.split_once(']') else { return false };
+            (host.parse::<Ipv6Addr>().is_ok(), port)
+        }
+        None => {
+            let (host, port) = place.split_at(place.find(':').unwrap_or(place.len()));
+            (!host.is_empty() && !host.contains(['[', ']']), port)
+        }
+    };
+    let number = port.strip_prefix(':').and_then(|port| port.parse::<u16>().ok());
+    legal && (port.is_empty() || number.is_some_and(|number| number != 0))
 }
 
 impl fmt::Debug for IceServer {
