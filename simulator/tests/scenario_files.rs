@@ -144,6 +144,7 @@ fn rooms_are_found_past_service_nodes_that_drop_or_lie() {
         // By requests alone, to one key, much is lost.
         scenario.protocol.iterative = Some(false);
         scenario.protocol.replica_keys = Some(1);
+        scenario.protocol.read_back = Some(false);
         let without = success(&scenario);
         assert!(without < 0.97, "{kind:?}: {without}");
     }
