@@ -10,6 +10,7 @@ use super::home_claims::KnownHome;
 use super::links::DialFor;
 use super::metrics::Counter;
 use super::requests::{Answer, Content, Request, Task};
+use super::rooms::Member;
 use crate::crypto::sha256;
 use crate::routing::key::home_id;
 use crate::wire::message::{Connect, ConnectAbout, ConnectAnswer, ConnectReply, ConnectRequest, Purpose};
@@ -21,6 +22,8 @@ const CONNECT_TTL: Duration = Duration::from_secs(30);
 /// When a member whose homes said that it is not there is looked for among its room's claims: by one that can speak to
 /// the others, and by a second one, should the first be about to go.
 const DENIED_PUBLISH: [Duration; 2] = [Duration::from_secs(20), Duration::from_secs(60)];
+/// How long whoever is back in the network waits before it asks again for members that were denied: its homes are chosen.
+const RETURNED: Duration = Duration::from_secs(1);
 /// How long the other end may take to dial, once it said that it would.
 const DIAL_BACK: Duration = Duration::from_secs(3);
 
@@ -241,6 +244,18 @@ impl Node {
                 self.look_for_denied(room, peer, now);
             }
             self.check_joined(room, now);
+        }
+    }
+
+    /// This node is back in the network. Members that were cut off with it have come, or will come, back to the homes that
+    /// denied them, with nothing new to be told of: they are asked for again. The last of a pair to come back finds the other.
+    pub(super) fn forget_denials(&mut self, now: Instant) {
+        for (room, state) in &mut self.rooms {
+            let denied = |member: &Member| member.link.is_none() && !member.denied.is_empty();
+            for (peer, member) in state.members.iter_mut().filter(|(_, member)| denied(member)) {
+                member.denied.clear();
+                self.timers.set_earlier(Timer::Connect(*room, *peer), now + RETURNED);
+            }
         }
     }
 

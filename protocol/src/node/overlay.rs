@@ -215,6 +215,7 @@ impl Node {
             self.failures.remove(&peer.id);
             if offline {
                 self.emit(Event::Online(true));
+                self.forget_denials(now);
             }
             self.timers.set_earlier(Timer::Maintain, now + Duration::from_millis(20));
         }
