@@ -12,8 +12,6 @@ use crate::dial::Dialler;
 
 /// How long names may take to resolve. The stack would not even tell its own addresses before.
 const RESOLVE_TIMEOUT: Duration = Duration::from_secs(2);
-/// Without a port in the URL (RFC 7064, RFC 7065).
-const PORT: u16 = 3478;
 
 /// The servers that resolve in time, by their addresses. Of those that were handed out, none in a network that nobody
 /// meant: a service node shall not make its clients probe their own.
@@ -25,35 +23,10 @@ pub(super) async fn usable(servers: &[IceServer], dialler: &Dialler) -> Vec<IceS
 
 /// One server for each family of addresses.
 async fn resolve(server: &IceServer, dialler: &Dialler) -> Vec<IceServer> {
-    let Some(place) = Place::of(server.url()) else { return Vec::new() };
-    let Ok(found) = lookup_host((server.host(), place.port)).await else { return Vec::new() };
+    let Ok(found) = lookup_host((server.host(), server.port())).await else { return Vec::new() };
     let found: Vec<SocketAddr> = found.filter(|found| dialler.allows_ice(server, found.ip())).collect();
     let families = [found.iter().find(|found| found.is_ipv4()), found.iter().find(|found| found.is_ipv6())];
-    let url = |found: &SocketAddr| format!("{}:{found}{}", place.scheme, place.query);
-    let servers = families.into_iter().flatten().map(url);
-    servers.filter_map(|url| IceServer::new(&url, server.credential()).ok()).collect()
-}
-
-/// The parts of a URL beside the host.
-#[derive(Debug, PartialEq, Eq)]
-struct Place<'a> {
-    scheme: &'a str,
-    port: u16,
-    /// With its question mark.
-    query: &'a str,
-}
-
-impl<'a> Place<'a> {
-    fn of(url: &'a str) -> Option<Self> {
-        let (scheme, rest) = url.split_once(':')?;
-        let (place, query) = rest.split_at(rest.find('?').unwrap_or(rest.len()));
-        let after = place.rsplit_once(']').map_or(place, |(_, after)| after);
-        let port = match after.rsplit_once(':') {
-            Some((_, port)) => port.parse().ok()?,
-            None => PORT,
-        };
-        Some(Self { scheme, port, query })
-    }
+    families.into_iter().flatten().filter_map(|found| server.at(*found).ok()).collect()
 }
 
 #[cfg(test)]
@@ -79,20 +52,6 @@ mod tests {
     async fn urls(server: &str, dialler: &Dialler) -> Vec<String> {
         let server = IceServer::new(server, None).unwrap();
         usable(&[server], dialler).await.iter().map(|server| server.url().to_owned()).collect()
-    }
-
-    #[test]
-    fn urls_are_taken_apart() {
-        let cases = [
-            ("stun:a.example", ("stun", 3478, "")),
-            ("stun:192.0.2.1:5", ("stun", 5, "")),
-            ("turn:[2001:db8::1]?transport=udp", ("turn", 3478, "?transport=udp")),
-            ("turn:[2001:db8::1]:443?transport=udp", ("turn", 443, "?transport=udp")),
-        ];
-        for (url, (scheme, port, query)) in cases {
-            assert_eq!(Place::of(url), Some(Place { scheme, port, query }), "{url}");
-        }
-        assert_eq!(Place::of("stun:a.example:x"), None);
     }
 
     #[tokio::test]

@@ -5,9 +5,10 @@
 //! of its own stack ([`Description::from_sdp`]). So nothing that a peer sends can add a media line, a second fingerprint
 //! or an attribute (RFC 8866 text injection).
 
+use alloc::format;
 use alloc::string::String;
 use core::fmt;
-use core::net::{IpAddr, Ipv6Addr};
+use core::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 use serde::{Deserialize, Deserializer, Serialize};
 
@@ -291,9 +292,8 @@ impl IceServer {
             "turn" | "turns" => true,
             _ => return Err(IceServerError::Scheme),
         };
-        let place = rest.split('?').next().unwrap_or_default();
         let legal = |byte: u8| byte.is_ascii_alphanumeric() || b"-.:[]?=".contains(&byte);
-        if !is_place(place) || !rest.bytes().all(legal) {
+        if Place::of(rest).is_none() || !rest.bytes().all(legal) {
             return Err(IceServerError::Url);
         }
         let texts = [Some(url), credential.map(|(user, _)| user), credential.map(|(_, secret)| secret)];
@@ -327,32 +327,56 @@ impl IceServer {
         self.credential.is_some()
     }
 
-    /// The host that the URL names.
+    /// The host that the URL names: a name, an IPv4 address, or an IPv6 address without its brackets.
     #[must_use]
     pub fn host(&self) -> &str {
-        let rest = self.url.split_once(':').map_or("", |(_, rest)| rest);
-        let place = rest.split('?').next().unwrap_or_default();
-        match place.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
-            Some((v6, _)) => v6,
-            None => place.split(':').next().unwrap_or_default(),
-        }
+        self.place().map_or("", |place| place.host)
+    }
+
+    /// The port that the URL names, or else the one that its scheme stands for: 3478 for `stun` and `turn`, 5349 for
+    /// `turns` (RFC 7064, section 3.2; RFC 7065, section 3.2).
+    #[must_use]
+    pub fn port(&self) -> u16 {
+        let usual = if self.url.starts_with("turns:") { 5349 } else { 3478 };
+        self.place().and_then(|place| place.port).unwrap_or(usual)
+    }
+
+    /// The same server by one of its addresses, for a stack that is not to resolve names itself.
+    ///
+    /// # Errors
+    /// If the URL becomes longer than [`TEXT_BYTES_MAX`](Self::TEXT_BYTES_MAX).
+    pub fn at(&self, address: SocketAddr) -> Result<Self, IceServerError> {
+        let (scheme, rest) = self.url.split_once(':').unwrap_or_default();
+        let query = rest.find('?').map_or("", |at| &rest[at..]);
+        Self::new(&format!("{scheme}:{address}{query}"), self.credential())
+    }
+
+    fn place(&self) -> Option<Place<'_>> {
+        self.url.split_once(':').and_then(|(_, rest)| Place::of(rest))
     }
 }
 
-/// Whether this is a host, and a port if there is one, as in RFC 7064, section 3.1.
-fn is_place(place: &str) -> bool {
-    let (legal, port) = match place.strip_prefix('[') {
-        Some(rest) => {
-            let Some((host, port)) = rest.split_once(']') else { return false };
-            (host.parse::<Ipv6Addr>().is_ok(), port)
-        }
-        None => {
-            let (host, port) = place.split_at(place.find(':').unwrap_or(place.len()));
-            (!host.is_empty() && !host.contains(['[', ']']), port)
-        }
-    };
-    let number = port.strip_prefix(':').and_then(|port| port.parse::<u16>().ok());
-    legal && (port.is_empty() || number.is_some_and(|number| number != 0))
+/// Where a server is.
+struct Place<'a> {
+    host: &'a str,
+    port: Option<u16>,
+}
+
+impl<'a> Place<'a> {
+    /// Of what follows the scheme: a host, and a port if there is one, as in RFC 7064, section 3.1; and perhaps a query.
+    fn of(rest: &'a str) -> Option<Self> {
+        let place = rest.split('?').next().unwrap_or_default();
+        let (host, port) = match place.strip_prefix('[') {
+            Some(rest) => rest.split_once(']').filter(|(host, _)| host.parse::<Ipv6Addr>().is_ok())?,
+            None => place.split_at(place.find(':').unwrap_or(place.len())),
+        };
+        let port = match port.strip_prefix(':') {
+            Some(port) => Some(port.parse().ok().filter(|port| *port != 0)?),
+            None if port.is_empty() => None,
+            None => return None,
+        };
+        (!host.is_empty() && !host.contains(['[', ']'])).then_some(Self { host, port })
+    }
 }
 
 impl fmt::Debug for IceServer {

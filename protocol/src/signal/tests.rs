@@ -124,10 +124,22 @@ fn candidates_that_no_peer_could_use_are_left_out() {
 
 #[test]
 fn ice_servers_are_stun_or_turn() {
-    let stun = IceServer::new("stun:stun.example:3478", None).unwrap();
-    assert_eq!((stun.host(), stun.is_turn()), ("stun.example", false));
-    let turn = IceServer::new("turns:[2001:db8::1]:443?transport=tcp", Some(("me", "secret"))).unwrap();
-    assert_eq!((turn.host(), turn.is_turn()), ("2001:db8::1", true));
+    let credential = Some(("me", "secret"));
+    for (url, turn, host, port, by_address) in [
+        ("stun:stun.example", false, "stun.example", 3478, "stun:192.0.2.1:9"),
+        ("stun:192.0.2.7:5", false, "192.0.2.7", 5, "stun:192.0.2.1:9"),
+        ("turn:[2001:db8::1]?transport=udp", true, "2001:db8::1", 3478, "turn:192.0.2.1:9?transport=udp"),
+        ("turns:a.example?transport=tcp", true, "a.example", 5349, "turns:192.0.2.1:9?transport=tcp"),
+        ("turns:[2001:db8::1]:443", true, "2001:db8::1", 443, "turns:192.0.2.1:9"),
+    ] {
+        let server = IceServer::new(url, credential.filter(|_| turn)).unwrap();
+        assert_eq!((server.is_turn(), server.host(), server.port()), (turn, host, port), "{url}");
+        let resolved = server.at("192.0.2.1:9".parse().unwrap()).unwrap();
+        assert_eq!((resolved.url(), resolved.credential()), (by_address, server.credential()));
+    }
+    let longest = IceServer::new(&format!("stun:a?{}", "x".repeat(249)), None).unwrap();
+    assert_eq!(longest.at("192.0.2.1:9".parse().unwrap()), Err(IceServerError::Text));
+    let turn = IceServer::new("turn:example", credential).unwrap();
     assert!(!format!("{turn:?}").contains("secret"));
     assert_eq!(decode_body(&encode_body(&turn)), Ok(turn));
     for (url, credential, error) in [
