@@ -214,9 +214,11 @@ pub struct RoutingConfig {
     pub hop_timeout: Duration,
     /// Time for an attempt.
     pub attempt_timeout: Duration,
-    /// Whether the origin asks service nodes itself once the attempts of a find or publish are over.
+    /// Whether the origin asks service nodes itself once the attempts of a find, publish or connect are over.
     pub iterative: bool,
-    /// Whether each publish is read back iteratively, and repaired: for networks with malicious service nodes.
+    /// Whether relays are not trusted, for networks with malicious service nodes: each publish is read back iteratively
+    /// and repaired, clients look up their homes by walks, and whoever asked a member through all its homes in vain goes
+    /// to them by walks from then on. The last needs [`iterative`](Self::iterative).
     pub read_back: bool,
     /// Service nodes nearest to the key that must have answered on a walk.
     pub walk_width: usize,

@@ -85,11 +85,12 @@ impl Node {
         self.connecting.insert(peer);
         let task = Task::Connect { room, peer, home };
         let payload = Bytes::from(encode_body(&signed));
+        let routing = &self.config.routing;
         let request = Request {
             target: Some(peer),
             attempt: u8::from(again),
             // Relays that are not trusted were asked through each home already.
-            walks_first: again && self.config.routing.read_back,
+            walks_first: again && routing.iterative && routing.read_back,
             ..Request::new(task, Purpose::Connect, key, payload, now)
         };
         self.start_request(id, request, now);

@@ -155,6 +155,9 @@ impl Node {
                     broken.push(format!("{peer:?} in {id:?} is present for ever without a link"));
                 }
             }
+            if room.streams.peers().any(|peer| !room.members.contains_key(&peer)) {
+                broken.push(format!("the streams of {id:?} know somebody who is no member"));
+            }
             if !room.joined && self.timers.at(Timer::Join(*id)).is_none() {
                 broken.push(format!("the join of {id:?} has no deadline"));
             }

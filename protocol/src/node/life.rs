@@ -236,7 +236,7 @@ impl Node {
         self.sweep_links(now);
         self.sweep_circuits(now);
         self.expire_claims(now);
-        self.expire_members();
+        self.expire_members(now);
         self.sweep_directs(now);
         self.sweep_standings(now);
         if self.home_search.asked.is_none() && !self.is_service() && self.table.links().len() > 0 {

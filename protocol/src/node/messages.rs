@@ -62,6 +62,11 @@ impl Streams {
         (self.held.len(), self.held.bytes(), self.inbox.bytes())
     }
 
+    /// Whose proofs it knows of, or who was shown one.
+    pub(super) fn peers(&self) -> impl Iterator<Item = PeerId> {
+        self.told_end.keys().chain(self.synced.keys()).copied()
+    }
+
     pub(super) fn new(me: PeerId, instance: Instance, generation: u32, config: &RoomConfig) -> Self {
         Self {
             outbox: Outbox::new(me, instance, generation, config),

@@ -788,12 +788,8 @@ impl Node {
             if state.joined && state.is_full() {
                 return self.depart(refused.room, RoomLeftReason::Full, now);
             }
-        } else if !member.present {
-            let void = member.claim.sequence();
-            state.members.remove(&peer);
-            state.note_left(peer, void);
-        } else if member.link == Some(id) {
-            // It has left since it proved the room here.
+        } else if !member.present || member.link == Some(id) {
+            // It is no member, or has left since it proved the room here.
             self.member_gone(refused.room, peer, MemberLeftReason::Left, now);
         }
         self.check_joined(refused.room, now);
@@ -870,21 +866,23 @@ impl Node {
     }
 
     /// Members whose claims expired without a link are forgotten.
-    pub(super) fn expire_members(&mut self) {
+    pub(super) fn expire_members(&mut self, now: Instant) {
         let (unix_ms, tolerance) = (self.unix_ms, self.config.routing.clock_tolerance);
-        for (room, state) in &mut self.rooms {
-            let dead: Vec<PeerId> = state
-                .members
-                .iter()
-                .filter(|(_, member)| member.link.is_none() && !member.present)
-                .filter(|(_, member)| !member.claim.is_current(unix_ms, tolerance))
-                .map(|(peer, _)| *peer)
-                .collect();
-            for peer in dead {
+        let mut dead: Vec<(RoomId, PeerId)> = Vec::new();
+        for (room, state) in &self.rooms {
+            let members = state.members.iter();
+            let unseen = members.filter(|(_, member)| member.link.is_none() && !member.present);
+            let expired = unseen.filter(|(_, member)| !member.claim.is_current(unix_ms, tolerance));
+            dead.extend(expired.map(|(peer, _)| (*room, *peer)));
+        }
+        for (room, peer) in dead {
+            if let Some(state) = self.rooms.get_mut(&room) {
                 state.members.remove(&peer);
                 state.full.remove(&peer);
-                self.timers.clear(Timer::Connect(*room, peer));
             }
+            self.timers.clear(Timer::Connect(room, peer));
+            // A proof may have been shown to it, although it never gave one.
+            self.streams_left(room, peer, now);
         }
     }
 

@@ -59,3 +59,20 @@ fn homes_that_change_while_a_claim_is_published_are_published_at_once() {
     node.homes.clear();
     assert!(answered(&mut node, room) >= Duration::from_secs(1), "there is nothing to say");
 }
+
+#[test]
+fn streams_forget_a_member_that_was_shown_a_proof_and_never_gave_one() {
+    let (mut node, room) = publishing(&[PeerId([1; 32])]);
+    let peer = PeerId([7; 32]);
+    let state = node.rooms.get_mut(&room).unwrap();
+    let claim = state.claim.clone().unwrap();
+    state.members.insert(peer, Box::new(Member::new(claim)));
+    state.streams.proved_to(peer, LinkId(1));
+    node.expire_members(Instant::ZERO);
+    assert!(node.rooms[&room].members.contains_key(&peer), "its claim is current");
+    node.unix_ms += 3_600_000;
+    node.expire_members(Instant::ZERO);
+    let state = &node.rooms[&room];
+    assert!(!state.members.contains_key(&peer));
+    assert_eq!(state.streams.peers().count(), 0);
+}
