@@ -137,9 +137,11 @@ pub struct LinkConfig {
     /// Bytes of control and small messages queued per link before the link counts as stuck. Bulk payloads are shared
     /// between links and counted by [`RoomConfig::queued_bytes_max`].
     pub queue_bytes_max: usize,
-    /// From the carrier's connect to the end of the handshake.
+    /// Time for each message of the handshake, from the carrier's connect or the last message: an initiator has one to
+    /// await, a responder two.
     pub handshake_timeout: Duration,
-    /// From `Dial` to the carrier's connect.
+    /// From `Dial` to the carrier's connect. An address at which a dial failed before is given twice as long, and four
+    /// times after two failures or more.
     pub dial_timeout: Duration,
     /// How the loss of an idle link is noticed.
     pub keepalive: KeepAlive,

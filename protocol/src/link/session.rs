@@ -444,7 +444,13 @@ impl Session {
             self.rtt.sample(now.since(asked));
         }
         match step {
-            Step::Reply(frame) => self.outbox.push_back(frame),
+            Step::Reply(frame) => {
+                self.outbox.push_back(frame);
+                // Each end is awaited so long: a peer far out needs as much for either of its two messages.
+                if let State::Handshaking { deadline, timeout, .. } = &mut self.state {
+                    *deadline = now + *timeout;
+                }
+            }
             Step::Finished { reply, cipher, peer } => {
                 self.outbox.extend(reply);
                 self.waiting = None;

@@ -3,6 +3,7 @@
 use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use core::time::Duration;
 
 use bytes::Bytes;
 
@@ -18,6 +19,9 @@ use crate::link::{Class, Outgoing, Peer, Secrecy, Sent, Session, SessionConfig, 
 use crate::wire::message::Goodbye;
 use crate::wire::{Bounded, CircuitData, MemberStatement, Message, Sequence};
 use crate::{Address, AddressClass, Instant, LinkId, NodeKind, PeerId};
+
+/// How often the time for a dial doubles, once for each time that it failed before.
+const DIAL_DOUBLINGS: u32 = 2;
 
 /// What carries a link, and what the carrier needs to know.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -183,9 +187,16 @@ impl Node {
         if let Some(peer) = address.peer {
             self.dialing.insert(peer, id);
         }
-        self.timers.set(Timer::Dial(id), now + self.config.link.dial_timeout);
+        self.timers.set(Timer::Dial(id), now + self.dial_patience(address));
         self.outbox.push_back(Output::Dial(id, Target::WebSocket(address.clone())));
         Some(id)
+    }
+
+    /// How long a dial to `address` may take: a node far out, or behind a slow access, may need longer than most.
+    fn dial_patience(&self, address: &Address) -> Duration {
+        let by_peer = address.peer.and_then(|peer| self.failures.get(&peer)).copied().unwrap_or_default();
+        let failures = self.book.failures(address).max(by_peer);
+        self.config.link.dial_timeout.saturating_mul(1 << failures.min(DIAL_DOUBLINGS))
     }
 
     fn is_own_address(&self, address: &Address) -> bool {

@@ -311,6 +311,12 @@ impl Book {
         }
     }
 
+    /// How many dials to `address` failed since its last link.
+    #[must_use]
+    pub fn failures(&self, address: &Address) -> u32 {
+        self.get(address).map_or(0, |entry| entry.failures)
+    }
+
     /// A dial to `address` failed. `jitter` is any random number: it spreads the pause by a quarter either way.
     pub fn failed(&mut self, address: &Address, now: Instant, jitter: u64) {
         let limits = self.limits;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use unamed_protocol::{CloseReason, Config, Event, LinkReason, LinkReasons, NetworkId};
-use unamed_simulator::{BookkeepingCrypto, Check, Crash, NodeIndex, RawState};
+use unamed_simulator::{BookkeepingCrypto, Check, Crash, Latency, NodeIndex, RawState};
 
 use crate::dsl::{World, ms, secs, sentences};
 
@@ -29,6 +29,18 @@ fn b30_two_links_dialled_at_once_from_both_ends_end_as_one() {
     let lower = if world.sim.peer_id(a) < world.sim.peer_id(b) { &of_a } else { &of_b };
     assert!(lower[0].outbound, "the link that the lower id opened stays");
     assert_eq!(world.sim.carrier_count(), 1);
+}
+
+#[test]
+fn a_client_so_far_out_that_no_dial_ends_in_the_usual_time_gets_in() {
+    // TCP and the upgrade take 5.6 s, the handshake as much at the service node: more than either usually may.
+    let mut world = World::with(1, |config| config.network.latency = Latency::Fixed(ms(1400)));
+    let client = world.client(0);
+    world.pass(secs(5));
+    assert_eq!(failures(&mut world, client), [CloseReason::DialTimeout]);
+    world.pass(secs(25));
+    assert_eq!(failures(&mut world, client), [CloseReason::DialTimeout], "no further one");
+    assert_eq!(world.node(client).links().len(), 1);
 }
 
 #[test]

@@ -319,6 +319,25 @@ fn b26_a_handshake_that_does_not_end_is_given_up() {
 }
 
 #[test]
+fn b26_a_peer_far_out_has_time_for_each_of_its_messages() {
+    let timeout = config(Role::Responder, 2).link.handshake_timeout;
+    let last = timeout - Duration::from_micros(1);
+    let (first, second) = (Instant::ZERO + last, Instant::ZERO + last + last);
+    for arrives in [true, false] {
+        let (mut a, mut b) = (initiator(), responder());
+        b.handle_frame(&a.poll_frame(Instant::ZERO).unwrap(), first);
+        a.handle_frame(&b.poll_frame(first).unwrap(), Instant::ZERO);
+        assert_eq!(b.handle_timeout(second), []);
+        if arrives {
+            b.handle_frame(&a.poll_frame(Instant::ZERO).unwrap(), second);
+            assert!(b.is_established());
+        } else {
+            assert_eq!(b.handle_timeout(first + timeout), closed(CloseReason::HandshakeTimeout));
+        }
+    }
+}
+
+#[test]
 fn a_sleep_restarts_the_handshake_deadline() {
     let mut a = initiator();
     let awake = Instant::from_secs(1000);
