@@ -429,7 +429,7 @@ impl Node {
     fn pass_back(&mut self, mut reply: Reply, now: Instant) {
         let at = usize::from(reply.at);
         if self.is_service() {
-            reply.services |= 1_u32.checked_shl(u32::from(reply.at)).unwrap_or(0);
+            reply.services |= service_bit(at);
         }
         if at == 0 {
             return self.answered(&reply, now);
@@ -440,8 +440,7 @@ impl Node {
             let Some(&link) = self.peers.get(&peer) else { continue };
             // Only service nodes forward, so the hops passed over are service nodes.
             for passed in earlier.saturating_add(1)..at {
-                reply.services |=
-                    u32::try_from(passed).ok().and_then(|bit| 1_u32.checked_shl(bit)).unwrap_or(0);
+                reply.services |= service_bit(passed);
             }
             reply.at = u8::try_from(earlier).unwrap_or(u8::MAX);
             self.metrics.count(Counter::RepliesForwarded);
@@ -456,9 +455,11 @@ impl Node {
         let Some(peer) = self.open_peer(id) else { return };
         let at = usize::from(reply.at);
         let from = reply.route.position(peer);
-        let valid = reply.route.get(at) == Some(self.me) && from.is_some_and(|from| from > at);
-        if !valid {
-            return self.metrics.count(Counter::RepliesInvalid);
+        let from = from.filter(|from| *from > at && reply.route.get(at) == Some(self.me));
+        let Some(from) = from else { return self.metrics.count(Counter::RepliesInvalid) };
+        if self.links.get(&id).is_some_and(|link| link.is_service()) {
+            // Whatever it says of itself.
+            reply.services |= service_bit(from);
         }
         if at > 0 && !self.seen.contains(&(reply.request, reply.attempt)) {
             return self.metrics.count(Counter::RepliesUnsolicited);
@@ -476,4 +477,9 @@ impl Node {
         }
         self.pass_back(reply, now);
     }
+}
+
+/// What says of a place of a route that a service node is there.
+fn service_bit(place: usize) -> u32 {
+    u32::try_from(place).ok().and_then(|place| 1_u32.checked_shl(place)).unwrap_or(0)
 }

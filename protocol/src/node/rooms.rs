@@ -407,8 +407,15 @@ impl Node {
         state.published = true;
         self.learn_sought(&content.claims, now);
         self.read_back_publish(room, answer, now);
-        let slow_down = Duration::from_secs(u64::from(content.slow_down));
-        self.schedule_publish(room, slow_down, now);
+        // A service node passes it on to none but service nodes.
+        let held = answer.route.is_empty() || answer.route.iter().any(|hop| hop.service);
+        if held || self.homes.is_empty() {
+            let slow_down = Duration::from_secs(u64::from(content.slow_down));
+            self.schedule_publish(room, slow_down, now);
+        } else {
+            // Fellow members heard it, and hold nothing: the homes that stand are not ready yet.
+            self.timers.set(Timer::Publish(room), now + self.random.jittered(PUBLISH_AGAIN));
+        }
         self.check_joined(room, now);
     }
 

@@ -3,7 +3,7 @@ use alloc::vec::Vec;
 
 use super::*;
 use crate::crypto::IdealCrypto;
-use crate::node::api::Start;
+use crate::node::api::{Hop, Start};
 use crate::wire::message::PublishAnswer;
 use crate::{Config, Identity, NetworkId, RequestId};
 
@@ -32,6 +32,11 @@ fn publishing(homes: &[PeerId]) -> (Node, RoomId) {
 
 /// The holder answers; how long the next publish waits.
 fn answered(node: &mut Node, room: RoomId) -> Duration {
+    answered_by(node, room, true)
+}
+
+/// A service node or a fellow member answers; how long the next publish waits.
+fn answered_by(node: &mut Node, room: RoomId, service: bool) -> Duration {
     let now = Instant::ZERO + Duration::from_millis(100);
     let answer = Answer {
         task: Task::Publish { room },
@@ -39,7 +44,7 @@ fn answered(node: &mut Node, room: RoomId) -> Duration {
         key: room,
         started: Instant::ZERO,
         attempts: 1,
-        route: Vec::new(),
+        route: [Hop { peer: PeerId([8; 32]), rtt: Duration::ZERO, service }].into(),
         content: Content::Publish(PublishAnswer { claims: Bounded::default(), newer: None, slow_down: 0 }),
         payload: Bytes::new(),
     };
@@ -58,6 +63,20 @@ fn homes_that_change_while_a_claim_is_published_are_published_at_once() {
     let (mut node, room) = publishing(&before);
     node.homes.clear();
     assert!(answered(&mut node, room) >= Duration::from_secs(1), "there is nothing to say");
+}
+
+#[test]
+fn a_claim_that_only_fellow_members_heard_is_published_again_once_homes_are_there() {
+    let wait = |homes: &[PeerId], service| {
+        let (mut node, room) = publishing(&[PeerId([1; 32])]);
+        node.homes = homes.to_vec();
+        node.rooms.get_mut(&room).unwrap().lonely = usize::MAX;
+        answered_by(&mut node, room, service)
+    };
+    let home = [PeerId([1; 32])];
+    assert!(wait(&home, true) > Duration::from_secs(200));
+    assert!(wait(&home, false) < Duration::from_secs(3));
+    assert!(wait(&[], false) > Duration::from_secs(200), "a home that comes has it published");
 }
 
 #[test]
