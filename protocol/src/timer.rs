@@ -16,6 +16,11 @@ impl<K: Ord + Copy> Timers<K> {
         Self { order: BTreeSet::new(), by_key: BTreeMap::new() }
     }
 
+    /// What is timed.
+    pub(crate) fn keys(&self) -> impl Iterator<Item = K> {
+        self.by_key.keys().copied()
+    }
+
     /// Sets or moves the deadline of `key`.
     pub(crate) fn set(&mut self, key: K, at: Instant) {
         match self.by_key.insert(key, at) {

@@ -49,6 +49,11 @@ impl Hops {
         self.waiting.insert(key, hop);
     }
 
+    /// Whether an attempt awaits its acknowledgement.
+    pub(super) fn is_pending(&self, request: RequestId, attempt: u8) -> bool {
+        self.waiting.contains_key(&(request, attempt))
+    }
+
     pub(super) fn remove(&mut self, key: &(RequestId, u8)) -> Option<Box<PendingHop>> {
         let hop = self.waiting.remove(key)?;
         self.bytes = self.bytes.saturating_sub(hop.packet.payload.len());

@@ -8,7 +8,7 @@ use super::Node;
 use super::circuits::{CircuitEnd, SendToken};
 use super::clock::Timer;
 use super::links::LinkState;
-use crate::KeepAlive;
+use crate::{KeepAlive, PeerId, RoomId};
 
 impl Node {
     pub(super) fn broken_invariants(&self) -> Vec<String> {
@@ -18,6 +18,7 @@ impl Node {
         self.check_rooms(&mut broken);
         self.check_bounds(&mut broken);
         self.check_shares(&mut broken);
+        self.check_timers(&mut broken);
         let leaves = [
             ("table", self.table.check_invariants()),
             ("store", self.store.check_invariants()),
@@ -164,6 +165,51 @@ impl Node {
         }
     }
 
+    /// No timer outlives what it is for.
+    fn check_timers(&self, broken: &mut Vec<String>) {
+        let member = |room: RoomId, peer: PeerId| {
+            self.rooms.get(&room).is_some_and(|state| state.members.contains_key(&peer))
+        };
+        for timer in self.timers.keys() {
+            let owned = match &timer {
+                Timer::Session(id)
+                | Timer::Dial(id)
+                | Timer::Probe(id)
+                | Timer::Life(id)
+                | Timer::Drain(id)
+                | Timer::Circuit(id)
+                | Timer::Relay(id) => self.links.contains_key(id),
+                Timer::Upgrade(peer) => {
+                    self.peers.contains_key(peer) || self.directs.pairs.contains_key(peer)
+                }
+                Timer::Hop(request, attempt) => self.hops.is_pending(*request, *attempt),
+                Timer::Attempt(request) | Timer::Retry(request) => self.requests.contains_key(request),
+                Timer::Walk(walk) => self.walks.contains_key(walk),
+                Timer::Join(room)
+                | Timer::Publish(room)
+                | Timer::Gossip(room)
+                | Timer::Streams(room)
+                | Timer::MemberData(room) => self.rooms.contains_key(room),
+                Timer::Connect(room, peer) | Timer::Suspect(room, peer) => member(*room, *peer),
+                Timer::Shutdown => self.farewell.is_some(),
+                Timer::Hello
+                | Timer::Maintain
+                | Timer::Ready
+                | Timer::SelfLookup
+                | Timer::Trial
+                | Timer::HomeClaim
+                | Timer::Notify
+                | Timer::AntiEntropy
+                | Timer::Sweep
+                | Timer::Heal
+                | Timer::Save => true,
+            };
+            if !owned {
+                broken.push(format!("{timer:?} is for something that is gone"));
+            }
+        }
+    }
+
     fn check_bounds(&self, broken: &mut Vec<String>) {
         let config = &self.config;
         let services = self.open_links().filter(|(_, link)| link.is_service()).count();
@@ -219,3 +265,6 @@ impl Node {
             + self.walks.len()
     }
 }
+
+#[cfg(test)]
+mod tests;

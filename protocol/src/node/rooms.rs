@@ -132,7 +132,7 @@ pub(super) struct Member {
 }
 
 impl Member {
-    fn new(claim: Claim) -> Self {
+    pub(super) fn new(claim: Claim) -> Self {
         Self {
             claim,
             link: None,
