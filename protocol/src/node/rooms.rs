@@ -648,9 +648,10 @@ impl Node {
             marks: state.streams.marks_for(peer),
         };
         if let Some(state) = self.rooms.get_mut(&room) {
-            state.streams.proved_to(peer, link);
+            // Who asks with a claim that it withdrew is answered, and no member unless it proves the room in turn.
             if let Some(member) = state.members.get_mut(&peer) {
                 member.told = true;
+                state.streams.proved_to(peer, link);
             }
         }
         self.state_member_data(room, link, now);
