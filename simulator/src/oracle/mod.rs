@@ -634,3 +634,6 @@ impl Oracle {
 fn millis(duration: Duration) -> f64 {
     duration.as_micros() as f64 / 1000.0
 }
+
+#[cfg(test)]
+mod tests;

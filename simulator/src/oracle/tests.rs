@@ -1,0 +1,110 @@
+//! What an application may not be told is noticed.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use unamed_protocol::MemberLeftReason;
+
+use super::*;
+use crate::{BookkeepingCrypto, SimulationConfig};
+
+/// Two members of a room that see each other, and what the oracle made of it.
+fn members() -> (Simulation, Oracle, [NodeIndex; 2], RoomIndex) {
+    let mut sim = Simulation::new(SimulationConfig::new(1, Arc::new(BookkeepingCrypto::new())));
+    let [service, a, b] = [sim.add_service(), sim.add_client(), sim.add_client()];
+    let mut oracle = Oracle::new(&sim);
+    let room = oracle.add_room(&sim, RoomKey::from_seed([1; 32]));
+    sim.start(service, &[]);
+    let pass = |sim: &mut Simulation, oracle: &mut Oracle, time| {
+        let until = sim.now() + Duration::from_secs(time);
+        sim.run_until(until);
+        for told in sim.take_events() {
+            oracle.observe(sim, &told);
+        }
+    };
+    pass(&mut sim, &mut oracle, 5);
+    for node in [a, b] {
+        sim.start(node, &[service]);
+        pass(&mut sim, &mut oracle, 5);
+        oracle.join(&mut sim, node, room);
+        pass(&mut sim, &mut oracle, 10);
+    }
+    assert_eq!(sim.violations().count(), 0, "{:?}", sim.violations().first());
+    (sim, oracle, [a, b], room)
+}
+
+/// Told this, the first of two members has reason to complain.
+#[track_caller]
+fn wrong(sentence: &str, event: impl FnOnce(&Simulation, RoomId, [PeerId; 2]) -> Event) {
+    let (mut sim, mut oracle, [a, b], room) = members();
+    let id = oracle.room_id(room);
+    let event = event(&sim, id, [sim.peer_id(a), sim.peer_id(b)]);
+    let at = sim.now();
+    oracle.observe(&mut sim, &NodeEvent { at, node: a, event });
+    let said = format!("{:?}", sim.violations().first());
+    assert!(sim.violations().count() == 1 && said.contains(sentence), "{sentence}: {said}");
+}
+
+#[test]
+fn events_that_are_not_paired_are_seen() {
+    wrong("who was there", |_, room, [_, b]| Event::MemberJoined { room, peer: b, data: Bytes::new() });
+    let stranger = PeerId([9; 32]);
+    let reason = MemberLeftReason::Lost;
+    wrong("who was not there", |_, room, _| Event::MemberLeft { room, peer: stranger, reason });
+    let elsewhere = RoomId([9; 32]);
+    wrong("without having joined", |_, _, [_, b]| Event::MemberLeft { room: elsewhere, peer: b, reason });
+    wrong("without having joined", |_, _, [_, b]| Event::MemberJoined {
+        room: elsewhere,
+        peer: b,
+        data: Bytes::new(),
+    });
+    wrong("told twice that it joined", |_, room, _| Event::RoomJoined { room, outcome: JoinOutcome::Alone });
+    wrong("without having asked", |_, _, _| Event::RoomJoined {
+        room: elsewhere,
+        outcome: JoinOutcome::Alone,
+    });
+    wrong("its identity is in use", |_, _, _| Event::IdentityInUse);
+}
+
+#[test]
+fn messages_that_nobody_sent_and_finds_that_nobody_asked_for_are_seen() {
+    wrong("was delivered and never sent", |_, room, [_, from]| {
+        let id = MessageId([9; 32]);
+        Event::Message(Message { room, from, id, directed: false, payload: Bytes::from_static(b"x") })
+    });
+    wrong("ended and was not open", |_, room, _| {
+        Event::FindFinished(FindReport {
+            request: RequestId(1),
+            room,
+            attempts: 1,
+            route: Vec::new(),
+            members: Vec::new(),
+            elapsed: Duration::ZERO,
+        })
+    });
+}
+
+#[test]
+fn a_message_that_is_not_what_was_sent_or_not_for_its_receiver_is_seen() {
+    let flaws: [(&str, fn(&mut Message)); 3] = [
+        ("has another author or room", |message| message.from = PeerId([9; 32])),
+        ("has another content", |message| message.payload = Bytes::from_static(b"x")),
+        ("has another content", |message| message.directed = true),
+    ];
+    for (sentence, spoil) in flaws {
+        let (mut sim, mut oracle, [a, b], room) = members();
+        oracle.broadcast(&mut sim, a, room, 40, None);
+        let until = sim.now() + Duration::from_secs(2);
+        sim.run_until(until);
+        let told = sim.take_events();
+        let delivered =
+            told.into_iter().find(|told| matches!(told.event, Event::Message(_)) && told.node == b);
+        let mut delivered = delivered.expect("it arrives");
+        if let Event::Message(message) = &mut delivered.event {
+            spoil(message);
+        }
+        oracle.observe(&mut sim, &delivered);
+        let said = format!("{:?}", sim.violations().first());
+        assert!(said.contains(sentence), "{sentence}: {said}");
+    }
+}
