@@ -86,7 +86,8 @@ fn messages_that_nobody_sent_and_finds_that_nobody_asked_for_are_seen() {
 
 #[test]
 fn a_message_that_is_not_what_was_sent_or_not_for_its_receiver_is_seen() {
-    let flaws: [(&str, fn(&mut Message)); 3] = [
+    type Spoil = fn(&mut Message);
+    let flaws: [(&str, Spoil); 3] = [
         ("has another author or room", |message| message.from = PeerId([9; 32])),
         ("has another content", |message| message.payload = Bytes::from_static(b"x")),
         ("has another content", |message| message.directed = true),
