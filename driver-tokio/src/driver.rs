@@ -637,7 +637,7 @@ impl Driver {
             | Event::Online(_)
             | Event::Ready
             | Event::SaveFailed
-            | Event::IdentityInUse => {
+            | Event::IdentityInUse { .. } => {
                 if let Some(event) = NetworkEvent::of(event) {
                     self.subscribers.retain(|subscriber| subscriber.send(event.clone()));
                 }

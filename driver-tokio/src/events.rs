@@ -150,7 +150,10 @@ pub enum NetworkEvent {
     /// State could not be saved; the node goes on.
     SaveFailed,
     /// Another live node uses this identity.
-    IdentityInUse,
+    IdentityInUse {
+        /// The peer that says so, which any peer can, true or not; none if this node has met the other one itself.
+        told_by: Option<PeerId>,
+    },
     /// The node is shut down. The last event.
     ShutDown,
     /// The application did not read, and events were dropped here: more than 1,024 were waiting.
@@ -180,7 +183,7 @@ impl NetworkEvent {
             }
             Event::SendProgress { id, to, sent, total } => Self::SendProgress { id, to, sent, total },
             Event::SaveFailed => Self::SaveFailed,
-            Event::IdentityInUse => Self::IdentityInUse,
+            Event::IdentityInUse { told_by } => Self::IdentityInUse { told_by },
             Event::RoomJoined { .. }
             | Event::RoomLeft { .. }
             | Event::MemberJoined { .. }

@@ -74,7 +74,9 @@ pub(crate) fn of(event: Event) -> JsValue {
         Event::Ready => Record::of("ready"),
         Event::FindFinished(report) => found(&report),
         Event::SaveFailed => Record::of("save-failed"),
-        Event::IdentityInUse => Record::of("identity-in-use"),
+        Event::IdentityInUse { told_by } => {
+            Record::of("identity-in-use").with("toldBy", optional(told_by.as_ref().map(text)))
+        }
         Event::ShutDown => Record::of("shut-down"),
     }
     .done()

@@ -15,14 +15,8 @@ fn main() -> Result<(), ScenarioError> {
         scenario.duration = Duration::from_secs(180);
         scenario.churn.clients = ChurnModel::Exponential(10.0);
         scenario.protocol.bucket_links = Some(bucket_links);
-        scenario.faults.push(Fault {
-            kind: FaultKind::FlashCrowd,
-            at: Duration::from_secs(90),
-            lasts: Duration::from_secs(10),
-            share: 0.0,
-            times: 1.0,
-            recover: Some(Duration::from_secs(30)),
-        });
+        let crowd = Fault::new(FaultKind::FlashCrowd, Duration::from_secs(90), Duration::from_secs(10));
+        scenario.faults.push(Fault { times: 1.0, recover: Some(Duration::from_secs(30)), ..crowd });
         // Once the crowd has settled, every find succeeds.
         let always = Bounds { min: Some(Bound::Flat(1.0)), max: None };
         scenario.expect.set("finds.success_rate", always);

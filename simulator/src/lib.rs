@@ -26,6 +26,7 @@ mod crypto;
 mod flat;
 mod network;
 mod oracle;
+mod outsider;
 pub mod plots;
 mod queue;
 pub mod recording;
@@ -40,8 +41,11 @@ mod world;
 
 pub use churn::{ChurnModel, Weibull};
 pub use crypto::BookkeepingCrypto;
-pub use network::{Clog, Cut, Cuts, Latency, LatencyMatrix, Nat, NetworkConfig, TransportDetection};
+pub use network::{
+    Clog, Cut, Cuts, Latency, LatencyMatrix, Nat, NetworkConfig, SignalManners, TransportDetection,
+};
 pub use oracle::{Oracle, RoomIndex};
+pub use outsider::{Guise, Outsider};
 pub use queue::EventQueue;
 pub use recording::Recording;
 pub use report::{

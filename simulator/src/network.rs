@@ -32,6 +32,17 @@ pub struct NetworkConfig {
     pub detection: Option<TransportDetection>,
     /// Shares of clients behind a NAT of each class.
     pub nat: [(Nat, f64); 4],
+    /// How WebRTC stacks give their signals.
+    pub signals: SignalManners,
+}
+
+/// How WebRTC stacks give their signals, besides at once and each once.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct SignalManners {
+    /// Mean of an exponential delay before each of them.
+    pub delay: Duration,
+    /// Share of them that is given twice.
+    pub duplicates: f64,
 }
 
 /// The longest that a transport takes to tell that the other end of a carrier is silent. The time is drawn evenly from the
@@ -91,6 +102,7 @@ impl Default for NetworkConfig {
             clock_skew: Duration::ZERO,
             detection: None,
             nat: [(Nat::Open, 0.0), (Nat::Restricted, 0.0), (Nat::Symmetric, 0.0), (Nat::Blocked, 0.0)],
+            signals: SignalManners::default(),
         }
     }
 }

@@ -2,6 +2,8 @@
 //!
 //! The nodes' own randomness is not drawn here: each node's run gets a 32-byte seed by hashing.
 
+use core::time::Duration;
+
 use unamed_protocol::crypto::sha256;
 
 /// The finaliser of `SplitMix64` (Steele, Lea, Flood: Fast Splittable Pseudorandom Number Generators, OOPSLA 2014).
@@ -72,6 +74,14 @@ impl Rng {
     pub fn normal(&mut self) -> f64 {
         let radius = libm::sqrt(-2.0 * libm::log(self.unit()));
         radius * libm::cos(core::f64::consts::TAU * self.unit())
+    }
+
+    /// A draw from the exponential distribution with this mean; nothing is drawn for a mean of 0.
+    pub fn exponential(&mut self, mean: Duration) -> Duration {
+        if mean.is_zero() {
+            return Duration::ZERO;
+        }
+        Duration::from_micros((-libm::log(self.unit()) * mean.as_micros() as f64) as u64)
     }
 
     /// Whether something of this probability happens.

@@ -81,7 +81,35 @@ pub fn draw(seed: u64) -> Scenario {
         let share = 0.05 + 0.25 * rng.unit();
         scenario.malicious = Malicious { kind, share, ..Malicious::default() };
     }
+    draw_more(&mut scenario, &mut Rng::new(seed, "swarm, continued"));
     scenario
+}
+
+/// What was added to swarms later. It has a generator of its own, so that the seeds of before are what they were, and more.
+fn draw_more(scenario: &mut Scenario, rng: &mut Rng) {
+    if rng.chance(0.3) {
+        scenario.churn.forget = rng.unit();
+    }
+    if rng.chance(0.4) {
+        scenario.network.signal_delay = Duration::from_millis(between(rng, 0, 3000));
+        scenario.network.signal_duplicates = 0.5 * rng.unit();
+    }
+    let some_time = |rng: &mut Rng| {
+        let at = between(rng, SAFETY.0 + 2, SAFETY.1 - 25);
+        (secs(at), secs(between(rng, 1, 24)))
+    };
+    if rng.chance(0.3) {
+        let (at, lasts) = some_time(rng);
+        let bytes_per_s = if rng.chance(0.5) { 0 } else { between(rng, 200, 20_000) };
+        let share = 0.05 + 0.45 * rng.unit();
+        let fault = Fault::new(FaultKind::SlowReaders, at, lasts);
+        scenario.faults.push(Fault { share, bytes_per_s, ..fault });
+    }
+    if rng.chance(0.25) {
+        let (at, lasts) = some_time(rng);
+        let fault = Fault::new(FaultKind::Intruders, at, lasts);
+        scenario.faults.push(Fault { times: rng.unit(), ..fault });
+    }
 }
 
 fn draw_network(scenario: &mut Scenario, rng: &mut Rng) {
@@ -156,11 +184,13 @@ fn draw_fault(scenario: &Scenario, rng: &mut Rng) -> Option<Fault> {
         FaultKind::Partition
         | FaultKind::PartitionOneWay
         | FaultKind::ServiceOutage
-        | FaultKind::FlashCrowd => 0.1 + 0.8 * rng.unit(),
+        | FaultKind::FlashCrowd
+        | FaultKind::SlowReaders
+        | FaultKind::Intruders => 0.1 + 0.8 * rng.unit(),
     };
     let lasts = if kind == FaultKind::MassFailure { Duration::ZERO } else { secs(between(rng, 1, 24)) };
     let times = if kind == FaultKind::FlashCrowd { 0.2 + rng.unit() } else { 0.0 };
-    Some(Fault { kind, at: secs(at), lasts, share, times, recover: None })
+    Some(Fault { share, times, ..Fault::new(kind, secs(at), lasts) })
 }
 
 /// What did not hold in a run of a swarm, one sentence each.
@@ -311,6 +341,29 @@ mod tests {
             assert_eq!(scenario, draw(seed));
         }
         assert_ne!(draw(1), Scenario { seed: 1, ..draw(2) });
+    }
+
+    #[test]
+    fn every_kind_of_fault_is_drawn() {
+        let drawn: Vec<Scenario> = (0..200).map(draw).collect();
+        let share =
+            |wanted: &dyn Fn(&Scenario) -> bool| drawn.iter().filter(|scenario| wanted(scenario)).count();
+        for kind in [
+            FaultKind::Partition,
+            FaultKind::PartitionOneWay,
+            FaultKind::Clog,
+            FaultKind::MassFailure,
+            FaultKind::ServiceOutage,
+            FaultKind::FlashCrowd,
+            FaultKind::SlowReaders,
+            FaultKind::Intruders,
+        ] {
+            let with = share(&|scenario| scenario.faults.iter().any(|fault| fault.kind == kind));
+            assert!((10..100).contains(&with), "{}: {with} of 200", kind.as_str());
+        }
+        assert!(share(&|scenario| scenario.churn.forget > 0.0) > 40);
+        assert!(share(&|scenario| scenario.network.webrtc && scenario.network.signal_duplicates > 0.0) > 20);
+        assert!(share(&|scenario| scenario.malicious.is_some()) > 10);
     }
 
     #[test]

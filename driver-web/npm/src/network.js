@@ -317,7 +317,7 @@ export class Network {
       case 'save-failed':
         return this.#error(new UnamedError('storage-blocked', 'the state of this node cannot be kept'))
       case 'identity-in-use':
-        return this.#error(new UnamedError('identity-in-use', 'another live node uses this identity'))
+        return this.#error(new UnamedError('identity-in-use', identityInUse(event.toldBy)))
       case 'shut-down':
         return this.#events.emit('shut-down')
       case 'webrtc':
@@ -412,6 +412,11 @@ export class Network {
       this.#error(UnamedError.of(error))
     }
   }
+}
+
+function identityInUse(toldBy) {
+  const what = 'another live node uses this identity'
+  return toldBy === null ? what : `${toldBy} says that ${what}`
 }
 
 function linkEvent({ type, peer, ...rest }) {

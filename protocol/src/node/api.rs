@@ -291,7 +291,10 @@ pub enum Event {
     /// State could not be persisted; the node goes on.
     SaveFailed,
     /// Another live node uses this identity.
-    IdentityInUse,
+    IdentityInUse {
+        /// The peer that says so, which any peer can, true or not; none if this node has met the other one itself.
+        told_by: Option<PeerId>,
+    },
     /// The shutdown is complete: everything said goodbye, all links are closed.
     ShutDown,
 }

@@ -179,9 +179,7 @@ impl Node {
                 | Timer::Drain(id)
                 | Timer::Circuit(id)
                 | Timer::Relay(id) => self.links.contains_key(id),
-                Timer::Upgrade(peer) => {
-                    self.peers.contains_key(peer) || self.directs.pairs.contains_key(peer)
-                }
+                Timer::Upgrade(peer) => self.peers.contains_key(peer),
                 Timer::Hop(request, attempt) => self.hops.is_pending(*request, *attempt),
                 Timer::Attempt(request) | Timer::Retry(request) => self.requests.contains_key(request),
                 Timer::Walk(walk) => self.walks.contains_key(walk),

@@ -380,7 +380,7 @@ impl Node {
                 SessionEvent::DataDropped { tokens, .. } => self.data_dropped(&tokens, now),
                 SessionEvent::Closed(reason) => {
                     if reason == CloseReason::IdentityInUse {
-                        self.emit(Event::IdentityInUse);
+                        self.emit(Event::IdentityInUse { told_by: None });
                     }
                     self.fail_link(id, reason, now);
                 }
@@ -679,6 +679,7 @@ impl Node {
             return;
         }
         self.peers.remove(&peer.id);
+        self.timers.clear(Timer::Upgrade(peer.id));
         if let Some(link) = self.links.get_mut(&id) {
             // From here on the link counts as unused, whatever happens while the layers above are told.
             link.state = LinkState::Draining(reason);
@@ -794,8 +795,8 @@ impl Node {
         for claim in goodbye.referrals.iter() {
             learned.extend(self.learn_home(claim, peer, now));
         }
-        if reason == CloseReason::IdentityInUse {
-            self.emit(Event::IdentityInUse);
+        if reason == CloseReason::IdentityInUse && peer.is_some() {
+            self.emit(Event::IdentityInUse { told_by: peer });
         }
         if reason == CloseReason::Busy {
             self.refused_busy(peer, &learned, now);

@@ -423,7 +423,9 @@ impl Node {
     /// is nothing to act upon: a holder must not be able to have this node publish again and again.
     pub(super) fn step_over(&mut self, room: RoomId, newer: &Bytes, now: Instant) -> bool {
         let me = self.me;
-        let own = self.rooms.get(&room).and_then(|state| state.claim.as_ref()).map(Claim::sequence);
+        // A walk can end when the room is left: what it met may be the withdrawal.
+        let Some(state) = self.rooms.get(&room) else { return false };
+        let own = state.claim.as_ref().map(Claim::sequence);
         let claim = self.checked_claim(newer, now);
         let claim = claim.filter(|claim| claim.peer() == me && claim.room_id() == room);
         let Some(sequence) = claim.map(|claim| claim.sequence()).filter(|newer| Some(*newer) > own) else {

@@ -109,6 +109,11 @@ impl Standings {
         self.bans.get(&peer).is_some_and(|until| *until > now)
     }
 
+    /// Those who are banned, in the order of their ids.
+    pub(super) fn banned(&self, now: Instant) -> impl Iterator<Item = PeerId> + use<'_> {
+        self.bans.iter().filter(move |(_, until)| **until > now).map(|(peer, _)| *peer)
+    }
+
     fn sweep(&mut self, limits: &LimitConfig, now: Instant) {
         self.peers.retain(|_, standing| !standing.is_clear(limits.score_decay, now));
         self.bans.retain(|_, until| *until > now);

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use super::Node;
 use super::api::{LinkView, RoomView, RoutingView};
 use crate::routing::key::bucket_index;
-use crate::{LinkId, PeerId, RoomId};
+use crate::{Instant, LinkId, PeerId, RoomId};
 
 impl Node {
     /// The joined rooms, in the order of joining.
@@ -70,6 +70,13 @@ impl Node {
     #[must_use]
     pub fn link_peer(&self, link: LinkId) -> Option<PeerId> {
         self.links.get(&link)?.peer.as_ref().map(|peer| peer.id)
+    }
+
+    /// Those with whom this node has nothing to do for now, for what they provably did: at most
+    /// [`LimitConfig::bans_max`](crate::config::LimitConfig::bans_max), in the order of their ids.
+    #[must_use]
+    pub fn banned(&self, now: Instant) -> Vec<PeerId> {
+        self.standings.banned(now).collect()
     }
 
     /// The routing table.

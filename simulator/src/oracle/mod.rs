@@ -417,6 +417,7 @@ impl Oracle {
             }
             Event::Ready => self.ring.ready(*node),
             Event::MemberJoined { room, peer, .. } => {
+                self.check_member(sim, *node, *room, *peer);
                 let listed =
                     self.joined_membership(*node, *room).map(|membership| membership.listed.insert(*peer));
                 if listed != Some(true) && !self.is_departed(*node) {
@@ -436,7 +437,12 @@ impl Oracle {
             }
             Event::Message(message) => self.message(sim, *at, *node, message),
             Event::FindFinished(report) => self.find_finished(sim, *node, report),
-            Event::IdentityInUse => sim.add_violation(*node, "told that its identity is in use"),
+            Event::IdentityInUse { told_by } => {
+                // Whoever is none of the nodes may say anything.
+                if told_by.is_none_or(|peer| self.peers.contains_key(&peer)) {
+                    sim.add_violation(*node, "told that its identity is in use");
+                }
+            }
             Event::MessagesLost { room, from, count } => {
                 self.detail(Detail::Message, || {
                     format!("{at:?} node {}: {count} messages of {from:?} in {room:?} are lost", node.0)
@@ -453,6 +459,27 @@ impl Oracle {
             | Event::Online(_)
             | Event::SaveFailed
             | Event::ShutDown => {}
+        }
+    }
+
+    /// Who is told to be a member has asked to join at some time.
+    fn check_member(&self, sim: &mut Simulation, node: NodeIndex, room: RoomId, peer: PeerId) {
+        let Some(room) = self.room_ids.get(&room) else { return };
+        let ever = &self.rooms[room.0 as usize].ever;
+        if !self.peers.get(&peer).is_some_and(|member| ever.contains(member)) {
+            sim.add_violation(node, format!("told that {peer:?} is a member, who never asked to join"));
+        }
+    }
+
+    /// Nobody who keeps to the protocol bans another who does. `honest` tells who does.
+    pub fn check_bans(&self, sim: &mut Simulation, honest: impl Fn(NodeIndex) -> bool) {
+        for node in sim.nodes().filter(|&node| honest(node)) {
+            let banned = sim.node(node).map(|running| running.banned(sim.now())).unwrap_or_default();
+            for peer in banned {
+                if self.peers.get(&peer).is_some_and(|&other| honest(other)) {
+                    sim.add_violation(node, format!("banned {peer:?}, which did nothing"));
+                }
+            }
         }
     }
 
@@ -496,10 +523,11 @@ impl Oracle {
             sim.add_violation(node, format!("told twice that it joined {room:?}"));
             return;
         }
+        let took = at.since(membership.asked);
         if let JoinOutcome::Joined { members } = outcome {
             membership.listed.extend(members);
+            members.iter().for_each(|&member| self.check_member(sim, node, room, member));
         }
-        let took = at.since(membership.asked);
         self.join_ms.add(millis(took));
         let bound = sim.config().client.rooms.join_timeout.max(sim.config().service.rooms.join_timeout);
         if took > bound {

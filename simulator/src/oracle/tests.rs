@@ -3,9 +3,11 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use unamed_protocol::MemberLeftReason;
+use unamed_protocol::wire::{self, message::RoomLeave};
+use unamed_protocol::{Identity, MemberLeftReason};
 
 use super::*;
+use crate::outsider::{Guise, Outsider};
 use crate::{BookkeepingCrypto, SimulationConfig};
 
 /// Two members of a room that see each other, and what the oracle made of it.
@@ -63,7 +65,44 @@ fn events_that_are_not_paired_are_seen() {
         room: elsewhere,
         outcome: JoinOutcome::Alone,
     });
-    wrong("its identity is in use", |_, _, _| Event::IdentityInUse);
+    wrong("its identity is in use", |_, _, _| Event::IdentityInUse { told_by: None });
+    wrong("its identity is in use", |_, _, [_, b]| Event::IdentityInUse { told_by: Some(b) });
+}
+
+#[test]
+fn members_who_never_asked_to_join_are_seen() {
+    let data = Bytes::new();
+    wrong("never asked to join", |sim, room, _| Event::MemberJoined {
+        room,
+        peer: sim.peer_id(NodeIndex(0)),
+        data,
+    });
+}
+
+#[test]
+fn a_ban_of_somebody_honest_is_seen() {
+    let mut sim = Simulation::new(SimulationConfig::new(1, Arc::new(BookkeepingCrypto::new())));
+    let identity = Identity::from_seed([7; 32]);
+    let [banning, banned] = [sim.add_service(), sim.add_service_as(identity.clone())];
+    let oracle = Oracle::new(&sim);
+    sim.start(banning, &[]);
+    // In the place of the second node somebody else says what does not decode.
+    let mut cut = wire::Message::RoomLeave(RoomLeave { room: RoomId([9; 32]) }).encode();
+    cut.pop();
+    let guise = Guise::new(identity, sim.config().crypto.as_ref());
+    let mut twin = Outsider::dial(&mut sim, banning, None, guise);
+    for _ in 0..100 {
+        let until = sim.now() + Duration::from_millis(100);
+        sim.run_until(until);
+        twin.listen(&mut sim);
+        twin.queue(&sim, cut.clone());
+        twin.speak(&mut sim);
+    }
+    oracle.check_bans(&mut sim, |node| node != banned);
+    assert_eq!(sim.violations().count(), 0, "it is none of the honest ones");
+    oracle.check_bans(&mut sim, |_| true);
+    let said = format!("{:?}", sim.violations().first());
+    assert!(sim.violations().count() == 1 && said.contains("which did nothing"), "{said}");
 }
 
 #[test]

@@ -43,6 +43,8 @@ pub(super) enum Action {
     StartSybil(u32),
     /// Those that misbehave begin, or learn of new accomplices.
     Misbehave,
+    /// The intruders of the fault with this number say something.
+    Intrude(u32),
 }
 
 const FIELD: u32 = 28;
@@ -73,6 +75,7 @@ impl Action {
             Self::PairEnds(pair) => (17, pair, 0),
             Self::StartSybil(number) => (18, number, 0),
             Self::Misbehave => (19, 0, 0),
+            Self::Intrude(fault) => (20, fault, 0),
         };
         let [a, b] = [a & Self::FIELD_MAX, b & Self::FIELD_MAX];
         kind << (2 * FIELD) | (a as u64) << FIELD | b as u64
@@ -102,6 +105,7 @@ impl Action {
             17 => Self::PairEnds(a),
             18 => Self::StartSybil(a),
             19 => Self::Misbehave,
+            20 => Self::Intrude(a),
             _ => return None,
         })
     }
@@ -135,6 +139,7 @@ mod tests {
             Action::PairEnds(6),
             Action::StartSybil(7),
             Action::Misbehave,
+            Action::Intrude(8),
         ];
         for action in actions {
             assert_eq!(Action::decode(action.encode()), Some(action));

@@ -70,6 +70,17 @@ impl Run<'_> {
                 self.flash_crowd(fault);
                 InForce::Nothing
             }
+            FaultKind::SlowReaders => {
+                let (slow, _) = self.drawn(all, fault.share);
+                let nodes = slow.iter().map(|&person| self.people[person as usize].node);
+                // Who is slow already stays so until that fault ends.
+                let nodes: Vec<NodeIndex> = nodes.filter(|&node| !self.sim.reads_slowly(node)).collect();
+                for &node in &nodes {
+                    self.sim.read_slowly(node, fault.bytes_per_s);
+                }
+                InForce::Slow(nodes)
+            }
+            FaultKind::Intruders => self.intruders_come(index as u32, fault),
         };
     }
 
@@ -111,6 +122,8 @@ impl Run<'_> {
             InForce::Nothing => {}
             InForce::Cut(cut) => self.sim.heal(cut),
             InForce::Clog(clog) => self.sim.unclog(clog),
+            InForce::Slow(nodes) => nodes.into_iter().for_each(|node| self.sim.read_freely(node)),
+            InForce::Intruders(band) => band.leave(&mut self.sim),
             InForce::Down(people) => {
                 self.outage = Some(direct_figures(&self.sim));
                 for person in people {

@@ -1,6 +1,7 @@
 //! Service nodes that misbehave: who they are, and when they begin.
 
 use core::time::Duration;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use unamed_protocol::routing::key::{distance, home_id, replica_key};
@@ -9,7 +10,7 @@ use unamed_protocol::{Accomplices, Identity, Instant, Misbehaviour, PeerId, Room
 use super::{Action, Run};
 use crate::oracle::RoomIndex;
 use crate::rng::{Rng, seed_bytes};
-use crate::world::{NodeIndex, Simulation};
+use crate::world::NodeIndex;
 
 /// How often accomplices learn of those that came meanwhile.
 const LEARN_EVERY: Duration = Duration::from_secs(20);
@@ -20,11 +21,18 @@ pub(super) struct Adversaries {
     /// Persons, by number.
     people: Vec<bool>,
     sybils: Vec<NodeIndex>,
+    /// Those that were told to misbehave.
+    turned: BTreeSet<NodeIndex>,
     /// What they do, once they have begun, and with whom.
     begun: Option<(Misbehaviour, Arc<Accomplices>)>,
 }
 
 impl Adversaries {
+    /// All that ever misbehaved: a node that was replaced did so, too.
+    pub(super) fn has_node(&self, node: NodeIndex) -> bool {
+        self.turned.contains(&node)
+    }
+
     pub(super) fn has(&self, person: u32) -> bool {
         self.people.get(person as usize).copied().unwrap_or(false)
     }
@@ -105,7 +113,7 @@ impl Run<'_> {
         let accomplices = Arc::new(Accomplices::new(claims));
         let how = (self.scenario.malicious.kind.into(), accomplices);
         for node in nodes {
-            turn(&mut self.sim, node, &how);
+            self.turn(node, &how);
         }
         self.adversaries.begun = Some(how);
     }
@@ -113,13 +121,20 @@ impl Run<'_> {
     /// A person's node has started: if it is one of them, it misbehaves from the start.
     pub(super) fn misbehave_from_start(&mut self, person: u32) {
         if self.adversaries.has(person)
-            && let Some(how) = &self.adversaries.begun
+            && let Some(how) = self.adversaries.begun.clone()
         {
-            turn(&mut self.sim, self.people[person as usize].node, how);
+            self.turn(self.people[person as usize].node, &how);
         }
     }
-}
 
-fn turn(sim: &mut Simulation, node: NodeIndex, (kind, accomplices): &(Misbehaviour, Arc<Accomplices>)) {
-    let _ = sim.command(node, |running, _| running.misbehave(*kind, Arc::clone(accomplices)));
+    fn turn(&mut self, node: NodeIndex, (kind, accomplices): &(Misbehaviour, Arc<Accomplices>)) {
+        self.adversaries.turned.insert(node);
+        let _ = self.sim.command(node, |running, _| running.misbehave(*kind, Arc::clone(accomplices)));
+    }
+
+    /// Nobody honest is banned by somebody honest, whatever the others do.
+    pub(super) fn check_bans(&mut self) {
+        let adversaries = &self.adversaries;
+        self.oracle.check_bans(&mut self.sim, |node| !adversaries.has_node(node));
+    }
 }

@@ -23,7 +23,7 @@ use std::time::Instant as WallClock;
 
 use unamed_protocol::{Config, Instant, KeepAlive, NetworkId, NodeKind, RoomKey};
 
-use crate::network::{Clog, Cut, Nat, NetworkConfig, TransportDetection};
+use crate::network::{Clog, Cut, Nat, NetworkConfig, SignalManners, TransportDetection};
 use crate::oracle::{Oracle, RoomIndex, link_figures};
 use crate::recording::{Gauges, Recording};
 use crate::report::{BootstrapFigures, DirectFigures, RecoveryFigures, Report};
@@ -36,6 +36,7 @@ mod action;
 mod direct;
 mod faults;
 mod finish;
+mod intruders;
 mod malicious;
 mod meter;
 mod people;
@@ -148,6 +149,10 @@ enum InForce {
     Clog(Clog),
     /// Persons whose nodes return.
     Down(Vec<u32>),
+    /// Nodes that read slowly.
+    Slow(Vec<NodeIndex>),
+    /// Strangers with links of their own making.
+    Intruders(intruders::Band),
 }
 
 /// Sums of what was sent up to the latest second.
@@ -207,6 +212,7 @@ impl Scenario {
                     (Nat::Symmetric, nat.symmetric),
                     (Nat::Blocked, nat.blocked),
                 ],
+                signals: SignalManners { delay: network.signal_delay, duplicates: network.signal_duplicates },
                 ..NetworkConfig::default()
             },
             service: self.node_config(Config::service(NetworkId::default())),
@@ -388,6 +394,7 @@ impl<'a> Run<'a> {
             Action::PairEnds(pair) => self.pair_ends(pair),
             Action::StartSybil(number) => self.start_sybil(number),
             Action::Misbehave => self.misbehave(),
+            Action::Intrude(fault) => self.intrude(fault),
         }
     }
 
@@ -401,6 +408,7 @@ impl<'a> Run<'a> {
     fn tick(&mut self) {
         self.schedule_after(Duration::from_secs(1), Action::Tick);
         self.oracle.judge_messages(&self.sim);
+        self.check_bans();
         self.walks();
         let (service, client) = (self.sim.sent_by(NodeKind::Service), self.sim.sent_by(NodeKind::Client));
         let first = self.sim.sent(NodeIndex(0));

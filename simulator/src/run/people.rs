@@ -193,7 +193,7 @@ impl Run<'_> {
         self.began(person);
     }
 
-    /// A person's node returns, with what it saved.
+    /// A person's node returns, with what it saved unless it has lost that.
     pub(super) fn come_back(&mut self, person: u32, session: u32) {
         let someone = &self.people[person as usize];
         if someone.session & Action::FIELD_MAX != session || self.phase == Phase::Quiet {
@@ -202,7 +202,9 @@ impl Run<'_> {
         if self.sim.condition(someone.node) == Condition::Leaving {
             self.schedule_after(Duration::from_secs(5), Action::Return(person, session));
         } else if !self.is_up(person) {
-            self.sim.restart(someone.node, true);
+            let (node, forget) = (someone.node, self.scenario.churn.forget);
+            let remembers = forget == 0.0 || !self.churn.chance(forget);
+            self.sim.restart(node, remembers);
             self.began(person);
         }
     }

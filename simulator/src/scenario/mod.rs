@@ -32,10 +32,12 @@ use crate::crypto::BookkeepingCrypto;
 use crate::network::Latency;
 
 mod expect;
+mod fault;
 mod malicious;
 mod text;
 
 pub use expect::{Bound, Bounds, Expectations};
+pub use fault::{Fault, FaultKind};
 pub use malicious::{Malicious, MaliciousKind};
 pub use text::{duration_text, parse_duration, parse_latency};
 
@@ -168,6 +170,11 @@ pub struct Network {
     pub webrtc: bool,
     /// NAT classes of clients, as shares.
     pub nat: NatShares,
+    /// Mean of an exponential delay before each signal of a WebRTC stack: candidates that come late.
+    #[serde(deserialize_with = "text::duration")]
+    pub signal_delay: Duration,
+    /// Share of its signals that a WebRTC stack gives twice.
+    pub signal_duplicates: f64,
 }
 
 /// How nodes learn that a link is dead.
@@ -207,6 +214,9 @@ pub struct Churn {
     pub mode: ChurnMode,
     /// Share of departures that are crashes, half of the process and half of the host; the others say goodbye.
     pub crash: f64,
+    /// Share of those that return, after a departure or an outage, that have lost what they saved: the same identity at the
+    /// same address, without its memory.
+    pub forget: f64,
     /// When it begins.
     #[serde(deserialize_with = "text::duration")]
     pub from: Duration,
@@ -259,63 +269,6 @@ pub struct Workload {
     pub pairs: u32,
 }
 
-/// Something that goes wrong.
-#[derive(Clone, Debug, PartialEq, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Fault {
-    /// What.
-    pub kind: FaultKind,
-    /// When.
-    #[serde(deserialize_with = "text::duration")]
-    pub at: Duration,
-    /// For how long; 0 for what happens at once.
-    #[serde(default, deserialize_with = "text::duration")]
-    pub lasts: Duration,
-    /// Share of those concerned, of all nodes, service nodes or pairs.
-    #[serde(default = "half")]
-    pub share: f64,
-    /// Clients that come, by the number of those that are there (flash crowd).
-    #[serde(default)]
-    pub times: f64,
-    /// Time after its end that the network has to recover: finds that begin from the fault on until then are counted
-    /// apart, and rooms that are still split then are told.
-    #[serde(default, deserialize_with = "text::duration_option")]
-    pub recover: Option<Duration>,
-}
-
-/// A kind of fault.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum FaultKind {
-    /// A random `share` of all nodes is parted from the others.
-    Partition,
-    /// What that share sends does not reach the others; the way back works.
-    PartitionOneWay,
-    /// A random `share` of pairs of nodes carries nothing; what was sent arrives afterwards.
-    Clog,
-    /// A random `share` of service nodes ends for good: hosts, in silence.
-    MassFailure,
-    /// All service nodes end and return at their addresses, with what they saved, after `lasts`.
-    ServiceOutage,
-    /// `times` as many clients as there are come within `lasts` and join rooms.
-    FlashCrowd,
-}
-
-impl FaultKind {
-    /// A stable lower-case name.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Partition => "partition",
-            Self::PartitionOneWay => "partition-one-way",
-            Self::Clog => "clog",
-            Self::MassFailure => "mass-failure",
-            Self::ServiceOutage => "service-outage",
-            Self::FlashCrowd => "flash-crowd",
-        }
-    }
-}
-
 /// Settings of the nodes that differ from their defaults; see [`unamed_protocol::Config`].
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -336,10 +289,6 @@ pub struct Protocol {
     pub read_back: Option<bool>,
     /// Service nodes nearest to a key that must have answered a walk.
     pub walk_width: Option<usize>,
-}
-
-const fn half() -> f64 {
-    0.5
 }
 
 const fn secs(seconds: u64) -> Duration {
@@ -401,6 +350,8 @@ impl Default for Network {
             detect_other: secs(30),
             webrtc: false,
             nat: NatShares::default(),
+            signal_delay: Duration::ZERO,
+            signal_duplicates: 0.0,
         }
     }
 }
@@ -412,6 +363,7 @@ impl Default for Churn {
             clients: ChurnModel::None,
             mode: ChurnMode::default(),
             crash: 0.8,
+            forget: 0.0,
             from: secs(60),
             until: None,
         }
@@ -540,9 +492,10 @@ impl Scenario {
         self.check_times()?;
         self.check_network()?;
         within("churn.crash", self.churn.crash, 0.0..=1.0)?;
+        within("churn.forget", self.churn.forget, 0.0..=1.0)?;
         self.check_workload()?;
         for (index, fault) in self.faults.iter().enumerate() {
-            self.check_fault(index, fault)?;
+            fault.check(index, self.duration)?;
         }
         self.malicious.check(self.room_count())?;
         self.check_protocol()?;
@@ -582,6 +535,8 @@ impl Scenario {
         within("network.clock_skew", network.clock_skew, Duration::ZERO..=secs(3600))?;
         within("network.detect_service", network.detect_service, secs(5)..=secs(3600))?;
         within("network.detect_other", network.detect_other, secs(5)..=secs(3600))?;
+        within("network.signal_delay", network.signal_delay, Duration::ZERO..=secs(60))?;
+        within("network.signal_duplicates", network.signal_duplicates, 0.0..=1.0)?;
         let nat = network.nat;
         let shares = [
             ("open", nat.open),
@@ -623,28 +578,6 @@ impl Scenario {
         within("workload.pairs", workload.pairs, 0..=Self::NODES_MAX)?;
         if workload.pairs > 0 && self.client_nodes() < 4 {
             return Err(invalid("workload.pairs", "needs at least 4 clients"));
-        }
-        Ok(())
-    }
-
-    fn check_fault(&self, index: usize, fault: &Fault) -> Result<(), ScenarioError> {
-        let key = |field: &str| format!("fault.{index}.{field}");
-        within(&key("share"), fault.share, 0.0..=1.0)?;
-        within(&key("times"), fault.times, 0.0..=100.0)?;
-        let recovered = fault.at + fault.lasts + fault.recover.unwrap_or_default();
-        if recovered > self.duration {
-            return Err(invalid(&key("at"), "the fault and its recovery end after the run"));
-        }
-        let needs_time = match fault.kind {
-            FaultKind::Partition | FaultKind::PartitionOneWay | FaultKind::Clog => true,
-            FaultKind::ServiceOutage => true,
-            FaultKind::MassFailure | FaultKind::FlashCrowd => false,
-        };
-        if needs_time && fault.lasts.is_zero() {
-            return Err(invalid(&key("lasts"), format!("a {} lasts for some time", fault.kind.as_str())));
-        }
-        if fault.kind == FaultKind::FlashCrowd && fault.times <= 0.0 {
-            return Err(invalid(&key("times"), "a flash-crowd has a size"));
         }
         Ok(())
     }
@@ -704,10 +637,25 @@ mod tests {
             ("workload = { late_joins = 2 }", "workload.late_joins: 2.0 is not in 0.0..=1.0"),
             ("network = { nat = { open = 0.9, symmetric = 0.9 } }", "network.nat: 1.8"),
             ("churn = { crash = -0.5 }", "churn.crash: -0.5"),
+            ("churn = { forget = 1.5 }", "churn.forget: 1.5"),
+            ("network = { signal_duplicates = 2 }", "network.signal_duplicates: 2.0"),
+            ("network = { signal_delay = \"2m\" }", "network.signal_delay: 120s"),
             ("protocol = { homes = 99 }", "protocol.homes: 99"),
             ("expect = { foo = { min = 1 } }", "expect.foo: names no figure"),
-            ("[[fault]]\nkind = \"clog\"\nat = \"80s\"", "fault.0.lasts: a clog lasts"),
+            ("[[fault]]\nkind = \"clog\"\nat = \"80s\"", "fault.0.lasts: a fault of kind clog lasts"),
             ("[[fault]]\nkind = \"mass-failure\"\nat = \"1h\"", "fault.0.at: the fault"),
+            (
+                "[[fault]]\nkind = \"slow-readers\"\nat = \"80s\"",
+                "fault.0.lasts: a fault of kind slow-readers lasts",
+            ),
+            (
+                "[[fault]]\nkind = \"intruders\"\nat = \"80s\"\nlasts = \"5s\"",
+                "fault.0.times: says how many intruders",
+            ),
+            (
+                "[[fault]]\nkind = \"clog\"\nat = \"80s\"\nlasts = \"5s\"\nbytes_per_s = 9",
+                "fault.0.bytes_per_s: says how slow slow-readers are, not clog",
+            ),
         ];
         for (text, start) in table {
             let error = Scenario::parse(text).expect_err(text).to_string();

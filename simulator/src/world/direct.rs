@@ -1,6 +1,7 @@
 //! WebRTC between clients: descriptions that lead from one stack to the other, NAT, and the channel that opens.
 //!
-//! A stack describes itself [`GATHERING`] after it is dialled, or after it was given the offer. Once the offerer has the
+//! A stack describes itself [`GATHERING`] after it is dialled, or after it was given the offer, and gives its one candidate
+//! and the end of candidates after that; later and twice where [`SignalManners`](crate::SignalManners) say so. Once the offerer has the
 //! answer, connectivity checks, DTLS and SCTP take four round trips, and the channel opens at both ends if their NATs let it
 //! ([`Nat::links_to`]). If they do not, or one end is cut off or gone, both learn so after [`ICE_TIMEOUT`].
 
@@ -34,6 +35,8 @@ struct Stack {
     link: LinkId,
     offers: bool,
     remote: Option<StackId>,
+    /// How many of its three signals it has given.
+    given: u8,
 }
 
 /// The WebRTC stacks whose channels are not open yet.
@@ -48,7 +51,7 @@ impl Stacks {
     fn add(&mut self, node: u32, link: LinkId, offers: bool) -> StackId {
         self.made += 1;
         let id = StackId(self.made);
-        self.by_id.insert(id, Stack { node, link, offers, remote: None });
+        self.by_id.insert(id, Stack { node, link, offers, remote: None, given: 0 });
         self.by_link.insert((node, link), id);
         id
     }
@@ -98,8 +101,18 @@ impl Simulation {
         self.trace.mark(self.now, node, Mark::Dial, link);
         let id = self.stacks.add(node, link, offers);
         if offers {
-            self.queue.push(self.now + GATHERING, Pending::Describe(id));
+            self.gather(id);
         }
+    }
+
+    /// A stack begins to find out what it says of itself.
+    fn gather(&mut self, id: StackId) {
+        let at = self.now + GATHERING + self.signal_delay();
+        self.queue.push(at, Pending::Describe(id));
+    }
+
+    fn signal_delay(&mut self) -> Duration {
+        self.signals.exponential(self.config.network.signals.delay)
     }
 
     /// A node hands its stack what the other end's said.
@@ -117,7 +130,7 @@ impl Simulation {
         match signal {
             Signal::Offer(offer) if !stack.offers && stack.remote.is_none() => {
                 stack.remote = Some(described(offer));
-                self.queue.push(self.now + GATHERING, Pending::Describe(id));
+                self.gather(id);
             }
             Signal::Answer(answer) if stack.offers && stack.remote.is_none() => {
                 let remote = described(answer);
@@ -134,22 +147,38 @@ impl Simulation {
         }
     }
 
-    /// A stack has gathered what it says of itself.
+    /// A stack gives the next of its signals, and those after it that come at once.
     pub(super) fn describe(&mut self, id: StackId) -> Option<u32> {
-        let Stack { node, link, offers, .. } = *self.stacks.by_id.get(&id)?;
-        let first = if offers {
-            Signal::Offer(description(id, Setup::ActPass))
-        } else {
-            Signal::Answer(description(id, Setup::Active))
-        };
-        let host = CandidateHost::from(self.slots[node as usize].ip);
-        let candidate = Candidate::new(CandidateKind::Host, host, 9, 1).expect("an address of one host");
-        for signal in [first, Signal::Candidate(candidate), Signal::EndOfCandidates] {
-            if self.stacks.by_id.contains_key(&id) {
-                self.feed(node, Mark::Signal, link, Input::LocalSignal(link, signal));
+        loop {
+            let stack = self.stacks.by_id.get_mut(&id)?;
+            let Stack { node, link, offers, given, .. } = *stack;
+            stack.given += 1;
+            let signal = match given {
+                0 if offers => Signal::Offer(description(id, Setup::ActPass)),
+                0 => Signal::Answer(description(id, Setup::Active)),
+                1 => {
+                    let host = CandidateHost::from(self.slots[node as usize].ip);
+                    let candidate = Candidate::new(CandidateKind::Host, host, 9, 1);
+                    Signal::Candidate(candidate.expect("an address of one host"))
+                }
+                _ => Signal::EndOfCandidates,
+            };
+            let duplicates = self.config.network.signals.duplicates;
+            let twice = duplicates > 0.0 && self.signals.chance(duplicates);
+            for _ in 0..=u8::from(twice) {
+                if self.stacks.by_id.contains_key(&id) {
+                    self.feed(node, Mark::Signal, link, Input::LocalSignal(link, signal.clone()));
+                }
+            }
+            let over = signal == Signal::EndOfCandidates;
+            let delay = if over { Duration::ZERO } else { self.signal_delay() };
+            if !delay.is_zero() {
+                self.queue.push(self.now + delay, Pending::Describe(id));
+            }
+            if over || !delay.is_zero() {
+                return Some(node);
             }
         }
-        Some(node)
     }
 
     /// Connectivity checks, DTLS and SCTP of an offerer and its answerer are over.

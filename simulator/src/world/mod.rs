@@ -19,6 +19,8 @@
 //! * Where [`NetworkConfig::detection`] is set, the ends of a carrier whose other end fell silent, by the end of its host or
 //!   by a partition that lasts, learn of it by their transport (TCP keep-alive, `TCP_USER_TIMEOUT`) after a time drawn from
 //!   its bounds. Else they learn it by their own pings.
+//! * A node that reads slowly ([`Simulation::read_slowly`]) takes frames, and the ends of carriers after them, in the order
+//!   of arrival and no faster than its rate; its timers and what it sends are not concerned.
 //! * Credit: each direction takes [`NetworkConfig::socket_buffer_bytes`]; what arrived is granted anew in quarters of
 //!   that, one delay later.
 //!
@@ -49,11 +51,13 @@ mod passage;
 #[cfg(test)]
 mod passage_tests;
 mod raw;
+mod reading;
 
 use carrier::{CarrierId, Carriers, Parcel, ParcelId, Parcels, Side};
 use direct::{StackId, Stacks};
 use raw::RawEnd;
 pub use raw::{RawLink, RawState};
+use reading::Reader;
 
 /// Wall-clock time at virtual time zero, milliseconds since the Unix epoch.
 const UNIX_MS_AT_START: u64 = 1_750_000_000_000;
@@ -218,7 +222,9 @@ enum Pending {
     Arrival(CarrierId, Side, ParcelId),
     /// The transport at this side has heard nothing for too long, if that is still so.
     Detection(CarrierId, Side),
-    /// A WebRTC stack has gathered its description.
+    /// A node that reads slowly takes what arrived first.
+    Read(u32),
+    /// A WebRTC stack gives its next signal.
     Describe(StackId),
     /// The checks of an offerer's stack are over.
     Check(StackId),
@@ -248,6 +254,8 @@ struct Slot {
     wake: Option<Instant>,
     /// Until when the uplink is busy with what was sent.
     busy_until: Instant,
+    /// How it reads, if it does so slowly.
+    reader: Option<Box<Reader>>,
     sent: Sent,
 }
 
@@ -285,6 +293,7 @@ pub struct Simulation {
     sent_client: Sent,
     jitter: Rng,
     detection: Rng,
+    signals: Rng,
     registry: BTreeMap<(IpAddr, u16), u32>,
     cuts: Cuts,
     /// What a partition holds back, by carrier and sender's side.
@@ -311,6 +320,7 @@ impl Simulation {
             sent_client: Sent::default(),
             jitter: Rng::new(config.seed, "jitter"),
             detection: Rng::new(config.seed, "detection"),
+            signals: Rng::new(config.seed, "signals"),
             service: Arc::new(config.service.clone()),
             client: Arc::new(config.client.clone()),
             registry: BTreeMap::new(),
@@ -379,6 +389,7 @@ impl Simulation {
             links: BTreeMap::new(),
             wake: None,
             busy_until: Instant::ZERO,
+            reader: None,
             sent: Sent::default(),
         });
         NodeIndex(index)
@@ -396,7 +407,7 @@ impl Simulation {
     /// address.
     pub fn restart(&mut self, node: NodeIndex, with_state: bool) {
         let (now, index) = (self.now, node.0);
-        let skew_ms = self.clock_skew_ms(node);
+        let unix_ms = self.unix_ms().saturating_add_signed(self.clock_skew_ms(node));
         let slot = &mut self.slots[index as usize];
         if slot.node.is_some() {
             return;
@@ -408,7 +419,7 @@ impl Simulation {
             identity: slot.identity.clone(),
             crypto: Arc::clone(&self.config.crypto),
             seed: seed_bytes(self.config.seed, "node", u64::from(index), u64::from(slot.run)),
-            unix_ms: (UNIX_MS_AT_START + now.as_millis()).saturating_add_signed(skew_ms),
+            unix_ms,
             addresses: slot.address.iter().cloned().collect(),
             saved: slot.saved.clone().filter(|_| with_state),
         };
@@ -544,9 +555,10 @@ impl Simulation {
             Pending::Upgrade(carrier) => self.upgrade(carrier),
             Pending::Arrival(carrier, side, parcel) => {
                 let parcel = self.parcels.take(parcel)?;
-                self.arrival(carrier, side, parcel)
+                self.reach(carrier, side, parcel)
             }
             Pending::Detection(carrier, side) => self.detection(carrier, side),
+            Pending::Read(node) => self.read_next(node),
             Pending::Describe(stack) => self.describe(stack),
             Pending::Check(stack) => self.check_direct(stack),
             Pending::IceFailed(stack) => self.ice_failed(stack),
@@ -623,6 +635,12 @@ impl Simulation {
     #[must_use]
     pub const fn now(&self) -> Instant {
         self.now
+    }
+
+    /// The true wall-clock time, milliseconds since the Unix epoch.
+    #[must_use]
+    pub const fn unix_ms(&self) -> u64 {
+        UNIX_MS_AT_START + self.now.as_millis()
     }
 
     /// How many nodes were added.

@@ -5,7 +5,8 @@ use std::net::IpAddr;
 
 use bytes::Bytes;
 use unamed_protocol::{
-    Address, DialError, Disconnect, Event, Host, Input, Instant, LinkId, NodeKind, Origin, Output, Target,
+    Address, DialError, Disconnect, Event, Host, Input, Instant, LinkId, NodeKind, Origin, Output, PeerId,
+    Target,
 };
 
 use super::carrier::{CarrierId, End, EndState, Owner, Parcel, Side};
@@ -14,7 +15,7 @@ use crate::network::TransportDetection;
 use crate::trace::Mark;
 
 /// How long a line of this rate is busy with so many bytes.
-fn airtime(bytes: usize, bytes_per_s: u64) -> Duration {
+pub(super) fn airtime(bytes: usize, bytes_per_s: u64) -> Duration {
     Duration::from_micros((bytes as u64).saturating_mul(1_000_000) / bytes_per_s.max(1))
 }
 
@@ -72,9 +73,25 @@ impl Simulation {
                 }
             }
             Output::Event(event) => {
+                if let Event::LinkOpened { link, peer, .. } = event {
+                    self.check_peer(node, link, peer);
+                }
                 self.trace.event(self.now, node, &event);
                 self.told.push(NodeEvent { at: self.now, node: NodeIndex(node), event });
             }
+        }
+    }
+
+    /// Whom a link leads to is who runs at its other end. Circuits have no carrier of their own, and peers of a test's own
+    /// making say what they like.
+    fn check_peer(&mut self, node: u32, link: LinkId, peer: PeerId) {
+        let end = self.slots[node as usize].links.get(&link);
+        let other = end.and_then(|(id, side)| Some(self.carriers.get(*id)?.end(side.other()).owner));
+        if let Some(Owner::Node(other)) = other
+            && self.slots[other as usize].peer != peer
+        {
+            let text = format!("{link:?} leads to node {other}, not to {peer:?}");
+            self.violations.add(self.now, NodeIndex(node), text);
         }
     }
 
@@ -305,12 +322,7 @@ impl Simulation {
             departure = departure.max(*busy_until) + airtime(frame.len(), uplink);
             *busy_until = departure;
         }
-        let jitter = if network.jitter.is_zero() {
-            Duration::ZERO
-        } else {
-            let mean = network.jitter.as_micros() as f64;
-            Duration::from_micros((-libm::log(self.jitter.unit()) * mean) as u64)
-        };
+        let jitter = self.jitter.exponential(network.jitter);
         let Some(carrier) = self.carriers.get_mut(id) else { return };
         let delay = Duration::from_micros(carrier.delay);
         let end = carrier.end_mut(from);
@@ -334,7 +346,15 @@ impl Simulation {
         }
     }
 
-    /// A parcel reaches one end of a carrier. Returns the node concerned.
+    /// A parcel reaches the host of one end of a carrier. Returns the node concerned.
+    pub(super) fn reach(&mut self, id: CarrierId, side: Side, parcel: Parcel) -> Option<u32> {
+        match self.put_off(id, side, parcel) {
+            Some(parcel) => self.arrival(id, side, parcel),
+            None => None,
+        }
+    }
+
+    /// One end of a carrier takes a parcel. Returns the node concerned.
     pub(super) fn arrival(&mut self, id: CarrierId, side: Side, parcel: Parcel) -> Option<u32> {
         let end = self.carriers.get(id)?.end(side);
         let (owner, link, state) = (end.owner, end.link, end.state);

@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use unamed_protocol::crypto::IdealCrypto;
-use unamed_protocol::{Address, DialError, Disconnect, Host, Instant, LinkId, Output, Target};
+use unamed_protocol::{
+    Address, Carrier, DialError, Disconnect, Event, Host, Instant, LinkId, LinkReasons, Output, Target,
+};
 
 use super::carrier::{CarrierId, EndState, Owner, Parcel, Side};
 use super::{Condition, Crash, NodeIndex, Pending, Simulation, SimulationConfig};
@@ -120,6 +122,22 @@ fn what_breaks_the_driving_contract_is_a_violation() {
 }
 
 #[test]
+fn a_link_that_leads_to_somebody_else_is_a_violation() {
+    let mut sim = two_nodes();
+    open_carrier(&mut sim);
+    for (peer, violations) in [(1, 0), (0, 1)] {
+        let event = Event::LinkOpened {
+            link: LinkId(5),
+            peer: sim.peer_id(NodeIndex(peer)),
+            carrier: Carrier::WebSocket,
+            reasons: LinkReasons::default(),
+        };
+        sim.perform(0, Output::Event(event));
+        assert_eq!(sim.violations().count(), violations);
+    }
+}
+
+#[test]
 fn a_partition_holds_back_and_healing_releases_in_order() {
     let mut sim = two_nodes();
     let id = open_carrier(&mut sim);
@@ -201,7 +219,8 @@ fn failed_dial(sim: &mut Simulation, address: Address) -> Option<(u64, DialError
             Pending::Describe(_) | Pending::Check(_) | Pending::IceFailed(_) => {
                 panic!("nobody dials by WebRTC")
             }
-            Pending::Detection(..) | Pending::Wake { .. } | Pending::Gone { .. } | Pending::Action(_) => {}
+            Pending::Detection(..) | Pending::Wake { .. } | Pending::Gone { .. } => {}
+            Pending::Read(_) | Pending::Action(_) => {}
         }
     }
 }
@@ -301,4 +320,44 @@ fn an_uplink_is_shared_by_all_carriers_of_a_node() {
     }
     let arrivals: Vec<u64> = on_the_way(&mut sim).iter().map(|arrival| arrival.0).collect();
     assert_eq!(arrivals, [2 * DELAY_MS, 3 * DELAY_MS]);
+}
+
+#[test]
+fn who_reads_slowly_takes_frames_in_order_at_its_rate_and_grants_credit_then() {
+    let mut sim = two_nodes();
+    let id = open_carrier(&mut sim);
+    let unread =
+        |sim: &Simulation| sim.carriers.get(id).map(|carrier| carrier.end(Side::Acceptor).unacknowledged);
+    sim.read_slowly(NodeIndex(1), 10_000);
+    for bytes in [1000, 2000, 3000] {
+        sim.perform(0, Output::Send(LinkId(5), frame(bytes)));
+    }
+    sim.perform(1, Output::Send(LinkId(6), frame(500)));
+    // They arrive after 10 ms, and take 100, 200 and 300 ms to read; what the node sends is not concerned.
+    for (ms, read) in [(109, 0), (110, 1000), (309, 1000), (310, 3000), (609, 3000), (610, 6000)] {
+        sim.run_until(Instant::from_millis(ms));
+        assert_eq!(unread(&sim), Some(read), "after {ms} ms");
+    }
+    assert_eq!(sim.carriers.get(id).map(|carrier| carrier.end(Side::Dialler).unacknowledged), Some(500));
+}
+
+#[test]
+fn who_reads_nothing_takes_all_in_order_once_it_reads_again() {
+    let mut sim = two_nodes();
+    let id = open_carrier(&mut sim);
+    sim.read_slowly(NodeIndex(1), 0);
+    assert!(sim.reads_slowly(NodeIndex(1)) && !sim.reads_slowly(NodeIndex(0)));
+    // A quarter of the buffer, which would be granted anew, and then the end.
+    for _ in 0..5 {
+        sim.perform(0, Output::Send(LinkId(5), frame(16_000)));
+    }
+    sim.perform(0, Output::Close(LinkId(5), unamed_protocol::CloseReason::Unwanted));
+    run_dry(&mut sim);
+    let state = |sim: &Simulation| sim.carriers.get(id).map(|carrier| carrier.end(Side::Acceptor).state);
+    assert_eq!(state(&sim), Some(EndState::Open));
+    assert_eq!(sim.carriers.get(id).map(|carrier| carrier.end(Side::Acceptor).unacknowledged), Some(0));
+    sim.read_freely(NodeIndex(1));
+    assert_eq!(state(&sim), None, "the end was read after the frames, and the carrier is over");
+    assert!(!sim.reads_slowly(NodeIndex(1)));
+    assert_eq!(sim.violations().count(), 0);
 }

@@ -1,7 +1,7 @@
 //! Direct links between clients: the upgrade from a circuit, what NATs forbid, and what losing either of them costs.
 
 use unamed_protocol::{Carrier, Event};
-use unamed_simulator::{Crash, Nat, NodeIndex};
+use unamed_simulator::{Crash, Nat, NodeIndex, SignalManners};
 
 use crate::dsl::{World, ms, secs, sentences};
 
@@ -48,6 +48,27 @@ fn members_link_directly_and_lose_no_message_on_the_way() {
         assert!(story.iter().all(|sentence| !sentence.contains("left")), "{story:?}");
     }
     assert!(said.len() > 20, "{} said while links changed", said.len());
+}
+
+#[test]
+fn signals_that_come_twice_or_late_open_the_same_link() {
+    for delay in [ms(0), ms(400)] {
+        let mut world = World::with(2, |config| {
+            config.client.webrtc.enabled = true;
+            config.network.signals = SignalManners { delay, duplicates: 1.0 };
+        });
+        let [a, b] = world.members_at(1, [0, 1]);
+        world.pass(secs(60));
+        for (from, to) in [(a, b), (b, a)] {
+            assert_eq!(carrier(&world, from, to), Carrier::WebRtc, "{delay:?}");
+            // A description is given to the peer once, whatever the stack says.
+            assert!(world.count(from, "signals_unsent") > 0, "{delay:?}");
+            assert_eq!(world.count(from, "signals_invalid"), 0, "{delay:?}");
+        }
+        world.say(a, 1, "hello");
+        world.pass(secs(1));
+        assert!(world.story(b, 1).iter().any(|sentence| sentence.ends_with(": hello")), "{delay:?}");
+    }
 }
 
 #[test]

@@ -287,7 +287,7 @@ impl World {
             | Event::Ready
             | Event::FindFinished(_)
             | Event::SaveFailed
-            | Event::IdentityInUse
+            | Event::IdentityInUse { .. }
             | Event::ShutDown => return None,
         };
         (*room == of).then_some(sentence)

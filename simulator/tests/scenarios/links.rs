@@ -50,12 +50,13 @@ fn a_second_place_with_the_same_identity_is_refused_and_the_first_one_stays() {
     let twin = world.sim.add_twin(a);
     world.sim.start(twin, &[NodeIndex(0)]);
     world.pass(secs(10));
-    assert!(world.told(twin).contains(&Event::IdentityInUse));
+    let told_by = Some(world.sim.peer_id(NodeIndex(0)));
+    assert!(world.told(twin).contains(&Event::IdentityInUse { told_by }));
     assert_eq!(world.node(twin).links(), []);
     world.say(a, 1, "still here");
     world.pass(secs(1));
     assert_eq!(world.story(b, 1), sentences(["1: still here"]));
-    assert!(!world.told(a).contains(&Event::IdentityInUse));
+    assert!(!world.told(a).iter().any(|event| matches!(event, Event::IdentityInUse { .. })));
 }
 
 #[test]

@@ -191,8 +191,13 @@ async fn watch(network: &Network, bootstrap: &[Address]) {
     }
     while let Some(event) = events.next().await {
         match event {
+            NetworkEvent::IdentityInUse { told_by: None } => {
+                tracing::warn!("another live node uses this identity");
+            }
             // Any peer can say so, as often as it likes.
-            NetworkEvent::IdentityInUse => tracing::warn!("another live node uses this identity"),
+            NetworkEvent::IdentityInUse { told_by: Some(peer) } => {
+                tracing::warn!(%peer, "a peer says that another live node uses this identity");
+            }
             NetworkEvent::SaveFailed => say(node::SAVE_FAILED),
             NetworkEvent::Online(online) => tracing::info!(online, "links to other service nodes"),
             NetworkEvent::Ready => tracing::info!("takes part in routing"),

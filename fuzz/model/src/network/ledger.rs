@@ -101,7 +101,7 @@ impl Ledger {
             | Event::Online(_)
             | Event::Ready
             | Event::SaveFailed
-            | Event::IdentityInUse
+            | Event::IdentityInUse { .. }
             | Event::ShutDown => {}
         }
     }

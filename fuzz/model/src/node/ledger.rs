@@ -146,7 +146,7 @@ impl Ledger {
                 self.shut_down = true;
             }
             Event::NewServiceAddress { address } => assert!(address.peer.is_some(), "{event:?}"),
-            Event::PrimaryChanged { .. } | Event::SaveFailed | Event::IdentityInUse => {}
+            Event::PrimaryChanged { .. } | Event::SaveFailed | Event::IdentityInUse { .. } => {}
         }
     }
 

@@ -66,6 +66,23 @@ fn homes_that_change_while_a_claim_is_published_are_published_at_once() {
 }
 
 #[test]
+fn a_newer_claim_of_a_former_run_is_stepped_over_while_the_room_is_joined() {
+    let (mut node, room) = publishing(&[PeerId([1; 32])]);
+    let pause = |node: &Node| node.timers.at(Timer::Publish(room));
+    let older = node.rooms[&room].claim.clone();
+    assert!(!node.step_over(room, older.as_ref().unwrap().bytes(), Instant::ZERO), "it is the present one");
+    node.rooms.get_mut(&room).unwrap().publishing = false;
+    node.publish(room, Instant::ZERO);
+    let newer = core::mem::replace(&mut node.rooms.get_mut(&room).unwrap().claim, older).unwrap();
+    node.timers.clear(Timer::Publish(room));
+    assert!(node.step_over(room, newer.bytes(), Instant::ZERO));
+    assert!(pause(&node).is_some());
+    node.leave(room, Instant::ZERO).unwrap();
+    assert!(!node.step_over(room, newer.bytes(), Instant::ZERO));
+    assert_eq!(pause(&node), None, "there is nothing left to publish");
+}
+
+#[test]
 fn a_claim_that_only_fellow_members_heard_is_published_again_once_homes_are_there() {
     let wait = |homes: &[PeerId], service| {
         let (mut node, room) = publishing(&[PeerId([1; 32])]);

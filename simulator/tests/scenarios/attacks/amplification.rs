@@ -55,7 +55,7 @@ fn sent(world: &World) -> u64 {
 fn factor(service: bool, member: bool, say: &dyn Fn(&World, &Intruder, u64) -> Message) -> u64 {
     let run = |speaks: bool| {
         let (mut world, mut intruder) = stage(service, member);
-        let (before, own, heard) = (sent(&world), intruder.sent, intruder.received);
+        let (before, (own, heard)) = (sent(&world), intruder.bytes());
         for number in 0..TIMES {
             if speaks {
                 let message = say(&world, &intruder, number);
@@ -64,8 +64,9 @@ fn factor(service: bool, member: bool, say: &dyn Fn(&World, &Intruder, u64) -> M
             intruder.wait(&mut world, ms(50));
         }
         intruder.wait(&mut world, secs(12));
-        let to_others = (sent(&world) - before).saturating_sub(intruder.received - heard);
-        (to_others, intruder.sent - own)
+        let (spent, received) = intruder.bytes();
+        let to_others = (sent(&world) - before).saturating_sub(received - heard);
+        (to_others, spent - own)
     };
     let ((spoken, cost), (quiet, idle)) = (run(true), run(false));
     let cost = cost.saturating_sub(idle).max(1);

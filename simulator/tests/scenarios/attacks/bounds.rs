@@ -95,7 +95,7 @@ fn flood((name, service, member, _, say): Case) -> Vec<String> {
             }
         }
     }
-    assert!(intruder.is_linked(&world), "{name}: {:?}", intruder.closed);
+    assert!(intruder.is_linked(&world), "{name}: {:?}", intruder.closed());
     println!("{name}: {:.1} s, {} MiB resident", began.elapsed().as_secs_f64(), resident_mib());
     grown(name, keys, &early, &late)
 }
@@ -133,7 +133,7 @@ fn ever_new_identities_fill_nothing() {
         let mut intruder = Intruder::dial(&mut world, S, me);
         let hello = intruder.me.hello(&world, Vec::new());
         intruder.say(&mut world, &hello);
-        assert!(intruder.is_linked(&world), "identity {number}: {:?}", intruder.closed);
+        assert!(intruder.is_linked(&world), "identity {number}: {:?}", intruder.closed());
         intruder.hang_up(&mut world);
         match window(number, keys) {
             Some(true) => look(&world, &mut late),

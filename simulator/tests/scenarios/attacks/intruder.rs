@@ -5,8 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use unamed_protocol::crypto::{Crypto, Role};
-use unamed_protocol::link::{Class, Outgoing, Secrecy, Session, SessionConfig, SessionEvent};
+use unamed_protocol::crypto::Crypto;
 use unamed_protocol::routing::key::home_id;
 use unamed_protocol::wire::message::{
     Connect, ConnectAbout, ConnectRequest, FindAnswer, Goodbye, Header, Hello, HopAck, Nearest, Publish,
@@ -16,18 +15,13 @@ use unamed_protocol::wire::{
     Bounded, Claim, ClaimTerms, HomeClaim, HomeClaimTerms, Message, PeerIds, Reply, RoomMessage, Routed,
     RttsMs, Sequence, encode_body,
 };
-use unamed_protocol::{
-    CloseReason, Config, Identity, Instance, Instant, NetworkId, PeerId, Rate, RequestId, RoomId,
-};
-use unamed_simulator::{NodeIndex, RawLink, RawState, SimulationConfig};
+use unamed_protocol::{CloseReason, Identity, Instance, NetworkId, PeerId, Rate, RequestId, RoomId};
+use unamed_simulator::{Guise, NodeIndex, Outsider, SimulationConfig};
 
 use crate::dsl::{World, key, ms};
 
 /// The service node that most attacks are made on.
 pub(crate) const S: NodeIndex = NodeIndex(0);
-
-/// Wall-clock time at virtual time zero, see the simulator.
-const UNIX_MS_AT_START: u64 = 1_750_000_000_000;
 
 /// Service nodes that neither ban nor limit anybody, so that a single rule can be looked at, often and after its breach.
 pub(crate) fn lenient(config: &mut SimulationConfig) {
@@ -46,8 +40,8 @@ pub(crate) fn network() -> NetworkId {
     NetworkId::default()
 }
 
-pub(crate) fn unix_ms(world: &World) -> u64 {
-    UNIX_MS_AT_START + world.sim.now().as_millis()
+pub(crate) const fn unix_ms(world: &World) -> u64 {
+    world.sim.unix_ms()
 }
 
 /// The hash that a header names its body by.
@@ -186,14 +180,8 @@ impl Persona {
 pub(crate) struct Intruder {
     pub(crate) me: Persona,
     target: PeerId,
-    raw: RawLink,
-    session: Session,
+    link: Outsider,
     heard: Vec<Message>,
-    /// Why the intruder's own end is over.
-    pub(crate) closed: Option<CloseReason>,
-    /// Bytes of frames, there and back.
-    pub(crate) sent: u64,
-    pub(crate) received: u64,
 }
 
 impl Intruder {
@@ -217,50 +205,36 @@ impl Intruder {
         claimed: PeerId,
         ip: Option<IpAddr>,
     ) -> Self {
-        let raw = match ip {
-            Some(ip) => world.sim.open_raw_from(ip, target),
-            None => world.sim.open_raw(target),
-        };
+        let mut static_secret = [0x5A; 32];
+        static_secret[..4].copy_from_slice(&me.number.to_le_bytes());
+        let (instance, identity, service) = (me.instance(), me.identity.clone(), me.service);
+        let guise = Guise { identity, peer: claimed, instance, service, static_secret };
+        let link = Outsider::dial(&mut world.sim, target, ip, guise);
         world.pass(ms(100));
-        let Config { mut link, .. } = Config::client(network());
-        link.queue_bytes_max = usize::MAX;
-        let mut secret = [0x5A; 32];
-        secret[..4].copy_from_slice(&me.number.to_le_bytes());
-        let config = SessionConfig {
-            role: Role::Initiator,
-            max_frame: link.frame_bytes_max,
-            frame_charge: 0,
-            link: Arc::new(link),
-            relay_bytes_max: usize::MAX,
-            network: network(),
-            identity: me.identity.clone(),
-            peer: claimed,
-            instance: me.instance(),
-            service: me.service,
-            static_secret: secret,
-            ephemeral: hash(&[&secret[..], &world.sim.now().as_micros().to_le_bytes()].concat()),
-            expected: None,
-            secrecy: Secrecy::Noise,
-            extensions: Bounded::default(),
-        };
-        let mut session = Session::new(config, crypto(world), world.sim.now());
-        session.grant(usize::MAX);
         let target = world.sim.peer_id(target);
-        let mut intruder =
-            Self { me, target, raw, session, heard: Vec::new(), closed: None, sent: 0, received: 0 };
+        let mut intruder = Self { me, target, link, heard: Vec::new() };
         intruder.wait(world, ms(300));
         intruder
     }
 
     /// Whether the link stands at both ends, as far as this one knows.
     pub(crate) fn is_linked(&self, world: &World) -> bool {
-        let open = world.sim.raw_state(self.raw) == RawState::Open;
-        open && self.session.is_established() && !self.session.is_closed()
+        self.link.is_linked(&world.sim)
+    }
+
+    /// Why the intruder's own end is over.
+    pub(crate) const fn closed(&self) -> Option<CloseReason> {
+        self.link.closed()
+    }
+
+    /// Bytes of frames, sent and received.
+    pub(crate) const fn bytes(&self) -> (u64, u64) {
+        self.link.bytes()
     }
 
     /// What room proofs on this link are bound to.
     pub(crate) fn binding(&self) -> [u8; 32] {
-        *self.session.binding().expect("the link stands")
+        *self.link.binding().expect("the link stands")
     }
 
     pub(crate) fn queue(&mut self, world: &World, message: &Message) {
@@ -268,9 +242,7 @@ impl Intruder {
     }
 
     pub(crate) fn queue_bytes(&mut self, world: &World, bytes: Vec<u8>) {
-        let message = Outgoing { head: bytes, body: Bytes::new(), token: None };
-        // A closed session takes nothing: then the link's state shows it.
-        let _ = self.session.queue(Class::Control, message, world.sim.now());
+        self.link.queue(&world.sim, bytes);
     }
 
     /// Says something, and waits for what comes of it.
@@ -284,56 +256,35 @@ impl Intruder {
         let end = world.sim.now() + time;
         loop {
             let now = world.sim.now();
-            if self.session.poll_timeout().is_some_and(|at| at <= now) {
-                let events = self.session.handle_timeout(now);
-                self.take(events, now);
-            }
-            while let Some(frame) = self.session.poll_frame(now) {
-                self.sent += frame.len() as u64;
-                world.sim.raw_send(self.raw, frame);
-            }
+            self.link.speak(&mut world.sim);
             if now >= end {
                 return;
             }
             world.pass(ms(10).min(end.since(now)));
-            while let Some(frame) = world.sim.raw_receive(self.raw) {
-                self.received += frame.len() as u64;
-                let events = self.session.handle_frame(&frame, world.sim.now());
-                self.take(events, world.sim.now());
-            }
+            self.link.listen(&mut world.sim);
+            self.take_heard(world);
         }
     }
 
-    fn take(&mut self, events: Vec<SessionEvent>, now: Instant) {
-        for event in events {
-            match event {
-                SessionEvent::Message(bytes) => {
-                    let message = Message::decode(&bytes).expect("nodes say what decodes");
-                    if let Message::Routed(packet) = &message {
-                        // Whoever does not acknowledge is passed over from then on.
-                        let ack = HopAck { request: packet.request, attempt: packet.attempt, seen: false };
-                        let ack =
-                            Outgoing { head: Message::HopAck(ack).encode(), body: Bytes::new(), token: None };
-                        let _ = self.session.queue(Class::Control, ack, now);
-                    }
-                    self.heard.push(message);
-                }
-                SessionEvent::Closed(reason) => self.closed = Some(reason),
-                SessionEvent::Established(_)
-                | SessionEvent::Progress { .. }
-                | SessionEvent::RoundTrip(_)
-                | SessionEvent::DataDropped { .. } => {}
+    fn take_heard(&mut self, world: &World) {
+        for bytes in self.link.take_heard() {
+            let message = Message::decode(&bytes).expect("nodes say what decodes");
+            if let Message::Routed(packet) = &message {
+                // Whoever does not acknowledge is passed over from then on.
+                let ack = HopAck { request: packet.request, attempt: packet.attempt, seen: false };
+                self.link.queue(&world.sim, Message::HopAck(ack).encode());
             }
+            self.heard.push(message);
         }
     }
 
     /// Stops or goes on to take what the node sends.
     pub(crate) fn read(&self, world: &mut World, reading: bool) {
-        world.sim.raw_reading(self.raw, reading);
+        self.link.read(&mut world.sim, reading);
     }
 
     pub(crate) fn hang_up(&self, world: &mut World) {
-        world.sim.raw_close(self.raw);
+        self.link.hang_up(&mut world.sim);
     }
 
     /// Takes what was heard of one kind so far.

@@ -368,7 +368,7 @@ fn a34_find_flood() {
     flood.wait(&mut world, secs(1));
     let answers = flood.replies().len();
     assert!(answers <= 5000, "{answers}");
-    let (sent, received) = (flood.sent, flood.received);
+    let (sent, received) = flood.bytes();
     assert!(received <= 4 * sent, "{received} bytes for {sent}");
     let seeker = world.client(0);
     world.pass(secs(3));
