@@ -10,7 +10,7 @@ use super::home_claims::KnownHome;
 use super::links::DialFor;
 use super::metrics::Counter;
 use super::requests::{Answer, Content, Request, Task};
-use super::rooms::Member;
+use super::rooms::{Member, Room};
 use crate::crypto::sha256;
 use crate::routing::key::home_id;
 use crate::wire::message::{Connect, ConnectAbout, ConnectAnswer, ConnectReply, ConnectRequest, Purpose};
@@ -157,8 +157,12 @@ impl Node {
     /// The answer to a connect request of this node.
     pub(super) fn connect_ended(&mut self, room: RoomId, peer: PeerId, answer: &Answer, now: Instant) {
         self.connecting.remove(&peer);
-        if self.peers.contains_key(&peer) || !self.rooms.contains_key(&room) {
+        if self.peers.contains_key(&peer) {
             return self.connect_member(room, peer, now);
+        }
+        if !self.rooms.get(&room).is_some_and(|state| state.members.contains_key(&peer)) {
+            // One of the two has left. Other rooms with this member waited for the attempt.
+            return self.connect_failed(peer, now);
         }
         let Content::Connect(content) = &answer.content else {
             self.note_denial(room, peer, answer);
@@ -178,7 +182,10 @@ impl Node {
             return self.connect_failed(peer, now);
         }
         if reply.dials {
-            return self.timers.set(Timer::Connect(room, peer), now + DIAL_BACK);
+            for room in self.rooms_without(peer) {
+                self.timers.set(Timer::Connect(room, peer), now + DIAL_BACK);
+            }
+            return;
         }
         let dialable = reply.home_claim.as_ref().and_then(|claim| self.learn_home(claim, Some(peer), now));
         if dialable == Some(peer) {
@@ -213,18 +220,21 @@ impl Node {
         content.reply.as_ref()?.open(hash, peer, self.crypto.as_ref(), &self.config.network).ok()
     }
 
+    /// The rooms in which this member is not linked.
+    fn rooms_without(&self, peer: PeerId) -> Vec<RoomId> {
+        let without = |state: &Room| state.members.get(&peer).is_some_and(|member| member.link.is_none());
+        self.rooms.iter().filter(|(_, state)| without(state)).map(|(room, _)| *room).collect()
+    }
+
     /// A member could not be linked this time; it is tried again later, through its next home.
     pub(super) fn connect_failed(&mut self, peer: PeerId, now: Instant) {
         let (first, most) = self.config.rooms.connect_backoff;
-        let rooms: Vec<RoomId> = self.rooms.keys().copied().collect();
-        for room in rooms {
+        for room in self.rooms_without(peer) {
             let Some(state) = self.rooms.get_mut(&room) else { continue };
             // The linked members take turns: the first that reaches it tells the others.
             let linked = state.members.values().filter(|member| member.link.is_some()).count();
             let share = u32::try_from(linked).unwrap_or(1).max(1);
-            let Some(member) = state.members.get_mut(&peer).filter(|member| member.link.is_none()) else {
-                continue;
-            };
+            let Some(member) = state.members.get_mut(&peer) else { continue };
             // Through each home at once, then through one at a time with a pause that doubles.
             let homes = u32::try_from(member.claim.homes().len()).unwrap_or(1).max(1);
             member.tries = member.tries.saturating_add(1);

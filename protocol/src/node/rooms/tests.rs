@@ -35,10 +35,8 @@ fn answered(node: &mut Node, room: RoomId) -> Duration {
     answered_by(node, room, true)
 }
 
-/// A service node or a fellow member answers; how long the next publish waits.
-fn answered_by(node: &mut Node, room: RoomId, service: bool) -> Duration {
-    let now = Instant::ZERO + Duration::from_millis(100);
-    let answer = Answer {
+fn answer(room: RoomId, service: bool) -> Answer {
+    Answer {
         task: Task::Publish { room },
         id: RequestId(1),
         key: room,
@@ -47,8 +45,13 @@ fn answered_by(node: &mut Node, room: RoomId, service: bool) -> Duration {
         route: [Hop { peer: PeerId([8; 32]), rtt: Duration::ZERO, service }].into(),
         content: Content::Publish(PublishAnswer { claims: Bounded::default(), newer: None, slow_down: 0 }),
         payload: Bytes::new(),
-    };
-    node.publish_ended(room, &answer, now);
+    }
+}
+
+/// A service node or a fellow member answers; how long the next publish waits.
+fn answered_by(node: &mut Node, room: RoomId, service: bool) -> Duration {
+    let now = Instant::ZERO + Duration::from_millis(100);
+    node.publish_ended(room, &answer(room, service), now);
     node.timers.at(Timer::Publish(room)).unwrap().since(now)
 }
 
@@ -94,6 +97,32 @@ fn a_claim_that_only_fellow_members_heard_is_published_again_once_homes_are_ther
     assert!(wait(&home, true) > Duration::from_secs(200));
     assert!(wait(&home, false) < Duration::from_secs(3));
     assert!(wait(&[], false) > Duration::from_secs(200), "a home that comes has it published");
+}
+
+#[test]
+fn an_attempt_that_ends_when_its_room_is_left_goes_on_for_the_other_rooms() {
+    for leaves in [true, false] {
+        let (mut node, room) = publishing(&[PeerId([1; 32])]);
+        let other = node.join(&RoomKey::from_seed([8; 32]), Instant::ZERO).unwrap();
+        let peer = PeerId([7; 32]);
+        let claim = node.rooms[&room].claim.clone().unwrap();
+        for room in [room, other] {
+            let member = Box::new(Member::new(claim.clone()));
+            node.rooms.get_mut(&room).unwrap().members.insert(peer, member);
+        }
+        if leaves {
+            node.leave(room, Instant::ZERO).unwrap();
+        } else {
+            node.rooms.get_mut(&room).unwrap().members.remove(&peer);
+        }
+        node.connecting.insert(peer);
+        node.connect_member(other, peer, Instant::ZERO);
+        assert_eq!(node.timers.at(Timer::Connect(other, peer)), None, "it waits for the attempt");
+        let answer = Answer { content: Content::Failed, ..answer(room, true) };
+        node.connect_ended(room, peer, &answer, Instant::ZERO);
+        assert_eq!(node.timers.at(Timer::Connect(room, peer)), None);
+        assert!(node.timers.at(Timer::Connect(other, peer)).is_some());
+    }
 }
 
 #[test]
