@@ -12,6 +12,7 @@ use super::metrics::Counter;
 use super::standing::Offence;
 use crate::link::Class;
 use crate::lookup::{KeyedHasher, LookupSet};
+use crate::routing::key::{distance, home_id};
 use crate::wire::message::{HopAck, Purpose};
 use crate::wire::{Message, PeerIds, Reply, Routed, RttsMs};
 use crate::{Duration, Instant, LinkId, PeerId, RequestId};
@@ -202,7 +203,7 @@ impl Node {
         now: Instant,
     ) -> Option<PeerId> {
         let at_origin = packet.route.is_empty();
-        let next = self.next_hop(&packet, &tried, &avoid, at_origin);
+        let next = self.next_hop(&packet, &tried, &avoid, now);
         match next {
             Some(next) => {
                 self.transmit(Box::new(PendingHop { packet, tried, avoid }), next, now);
@@ -233,13 +234,8 @@ impl Node {
 
     /// The next hop: for the target itself its own link, else the strictly nearer ready contact nearest to the key. The
     /// first hop of a client may be any service node.
-    fn next_hop(
-        &self,
-        packet: &Routed,
-        tried: &[PeerId],
-        avoid: &[PeerId],
-        at_origin: bool,
-    ) -> Option<PeerId> {
+    fn next_hop(&self, packet: &Routed, tried: &[PeerId], avoid: &[PeerId], now: Instant) -> Option<PeerId> {
+        let at_origin = packet.route.is_empty();
         let unfit = |peer: PeerId| {
             peer == self.me
                 || tried.contains(&peer)
@@ -277,7 +273,23 @@ impl Node {
         // The circuit that follows the route of a connect would keep links that nobody else wants.
         let connects = packet.purpose == Purpose::Connect;
         let lasting = connects.then(|| pick(true, true)).flatten();
-        lasting.or_else(|| pick(true, false)).or_else(|| pick(false, false))
+        let nearer = lasting.or_else(|| pick(true, false)).or_else(|| pick(false, false));
+        nearer.or_else(|| self.former_root(packet, now, unfit))
+    }
+
+    /// Who was the root of a key before this node became ready, a moment ago, if this node holds nothing for the key: its
+    /// claims are still on their way.
+    fn former_root(&self, packet: &Routed, now: Instant, unfit: impl Fn(PeerId) -> bool) -> Option<PeerId> {
+        if now >= self.settled_at || self.holds_for(packet) {
+            return None;
+        }
+        // That one may be settling as well, and ends the packet: so one node at most sends it away from the key.
+        let own = distance(&packet.key, &self.home_room);
+        let nearer = |hop: PeerId| distance(&packet.key, &home_id(hop)) < own;
+        if packet.route.iter().skip(1).any(nearer) {
+            return None;
+        }
+        self.table.first_hop(&packet.key, unfit)
     }
 
     /// A routed packet arrived.

@@ -114,6 +114,8 @@ pub struct Node {
     /// Wall time of the present call, milliseconds since the Unix epoch.
     unix_ms: u64,
     born: Instant,
+    /// Until when what former holders have may be on its way.
+    settled_at: Instant,
     timers: Timers<Timer>,
     outbox: VecDeque<Output>,
     metrics: Metrics,
@@ -213,6 +215,7 @@ impl Node {
             wall: WallClock::new(unix_ms, now),
             unix_ms,
             born: now,
+            settled_at: now,
             timers: Timers::new(),
             outbox: VecDeque::new(),
             metrics: Metrics::new(),

@@ -35,6 +35,9 @@ const PASSED_OVER: Duration = Duration::from_secs(30);
 const PASSED_OVER_DOUBLINGS: u32 = 5;
 /// Addresses dialled at a time by a node without any service link.
 const DIALS_OFFLINE: usize = 3;
+/// How long a service node that became ready takes for possible that claims for its keys are on their way to it: its word
+/// travels to who holds them, and they travel back.
+const SETTLING: Duration = Duration::from_secs(5);
 
 /// Hellos that are owed.
 #[derive(Debug, Default)]
@@ -570,9 +573,12 @@ impl Node {
             && self.table.all_nearest_linked(now);
         if alone || settled || age >= self.config.routing.ready_after {
             self.ready = true;
+            self.settled_at = now + SETTLING;
             self.timers.clear(Timer::Ready);
             self.emit(Event::Ready);
-            self.announce_self(now);
+            // At once: who links to this node from now on hears it too, and the holders of claims must not be the last.
+            self.hellos.all = true;
+            self.send_hellos(now);
             self.rooms_online(now);
         } else {
             let next = (self.born + Duration::from_secs(1)).max(now + Duration::from_millis(250));

@@ -61,6 +61,24 @@ impl Node {
         claims
     }
 
+    /// Whether this node holds claims that a packet asks for, or it asks for none.
+    pub(super) fn holds_for(&self, packet: &Routed) -> bool {
+        let slot = match packet.purpose {
+            Purpose::Find => slot_of(packet),
+            Purpose::Publish => {
+                let claim = decode_body::<Publish>(&packet.payload)
+                    .ok()
+                    .and_then(|publish| Claim::decode(&publish.claim).ok());
+                claim.map(|claim| (claim.room_id(), claim.replica()))
+            }
+            Purpose::Withdraw | Purpose::Nearest | Purpose::Connect | Purpose::Notify => None,
+        };
+        slot.is_none_or(|(room, replica)| {
+            self.store.claims(room, replica) > 0
+                || (packet.purpose == Purpose::Find && !self.claims_as_member(room, None).is_empty())
+        })
+    }
+
     /// The claims this node knows as a member: its own, and those of the members it sees. While its join is not answered
     /// it does not speak for the room.
     fn claims_as_member(&self, room: RoomId, asker: Option<PeerId>) -> Vec<Bytes> {

@@ -351,3 +351,32 @@ fn a_member_that_was_told_the_claim_is_asked_without_it() {
     let again = sent(&world) - first;
     assert!(first > 0 && again > 0 && again < first, "{first} bytes at first, {again} again");
 }
+
+#[test]
+fn a_room_is_never_alone_because_a_nearer_service_node_has_just_become_ready() {
+    for after in (0..24).map(|step| ms(100 * step)) {
+        let mut world = World::new(1);
+        let [member] = world.members_at(1, [0]);
+        for room in 2..9 {
+            world.join(member, room);
+        }
+        world.pass(secs(5));
+        let newcomer = world.sim.add_service();
+        world.sim.start(newcomer, &[NodeIndex(0)]);
+        world.pass(after);
+        let [first, second] = [world.client(0), world.client(2)];
+        for step in 0..8 {
+            world.pass(ms(150));
+            for client in [first, second] {
+                world.join(client, step + 1);
+            }
+        }
+        world.pass(secs(20));
+        let nearer = (1..9).filter(|&room| by_distance(&world, room)[0] == newcomer).count();
+        assert!((2..7).contains(&nearer), "{nearer} of 8 rooms are nearer to the newcomer");
+        for (room, client) in (1..9).flat_map(|room| [(room, first), (room, second)]) {
+            let story = world.story(client, room);
+            assert_ne!(story[0], "in alone", "room {room}, {after:?} after the start: {story:?}");
+        }
+    }
+}
