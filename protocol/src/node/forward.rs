@@ -27,6 +27,10 @@ pub(super) struct PendingHop {
     avoid: Vec<PeerId>,
 }
 
+/// How long a service node that became ready takes for possible that claims for its keys are on their way to it: its word
+/// travels to who holds them, and they travel back.
+const SETTLING: Duration = Duration::from_secs(5);
+
 /// Waiting packets that a neighbour may have in any case.
 const SHARE_MIN: usize = 16;
 
@@ -280,7 +284,8 @@ impl Node {
     /// Who was the root of a key before this node became ready, a moment ago, if this node holds nothing for the key: its
     /// claims are still on their way.
     fn former_root(&self, packet: &Routed, now: Instant, unfit: impl Fn(PeerId) -> bool) -> Option<PeerId> {
-        if now >= self.settled_at || self.holds_for(packet) {
+        let settling = self.ready_since.is_some_and(|since| now.since(since) < SETTLING);
+        if !settling || self.holds_for(packet) {
             return None;
         }
         // That one may be settling as well, and ends the packet: so one node at most sends it away from the key.

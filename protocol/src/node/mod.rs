@@ -114,8 +114,6 @@ pub struct Node {
     /// Wall time of the present call, milliseconds since the Unix epoch.
     unix_ms: u64,
     born: Instant,
-    /// Until when what former holders have may be on its way.
-    settled_at: Instant,
     timers: Timers<Timer>,
     outbox: VecDeque<Output>,
     metrics: Metrics,
@@ -123,7 +121,7 @@ pub struct Node {
     /// Whether the first save was answered: nothing is dialled or published before.
     started: bool,
     farewell: Option<life::Farewell>,
-    ready: bool,
+    ready_since: Option<Instant>,
     saving: Option<SaveId>,
     /// What the last run saved; restored once the operator's addresses are known.
     saved_addresses: Vec<api::SavedAddress>,
@@ -215,13 +213,12 @@ impl Node {
             wall: WallClock::new(unix_ms, now),
             unix_ms,
             born: now,
-            settled_at: now,
             timers: Timers::new(),
             outbox: VecDeque::new(),
             metrics: Metrics::new(),
             started: false,
             farewell: None,
-            ready: false,
+            ready_since: None,
             saving: None,
             next_save: 0,
             counter: 0,

@@ -35,9 +35,6 @@ const PASSED_OVER: Duration = Duration::from_secs(30);
 const PASSED_OVER_DOUBLINGS: u32 = 5;
 /// Addresses dialled at a time by a node without any service link.
 const DIALS_OFFLINE: usize = 3;
-/// How long a service node that became ready takes for possible that claims for its keys are on their way to it: its word
-/// travels to who holds them, and they travel back.
-const SETTLING: Duration = Duration::from_secs(5);
 
 /// Hellos that are owed.
 #[derive(Debug, Default)]
@@ -136,7 +133,7 @@ impl Node {
     }
 
     fn hello_with(&mut self, id: LinkId, neighbours: Bounded<Bytes, 16>, now: Instant) {
-        let (location, ready, wants) = (self.location(), self.ready, self.neighbours_wanted());
+        let (location, ready, wants) = (self.location(), self.is_ready(), self.neighbours_wanted());
         let Some(link) = self.links.get_mut(&id) else { return };
         let own = self.own_home.as_ref().filter(|claim| link.told_home != Some(claim.sequence()));
         link.told_home = own.map(|claim| claim.sequence()).or(link.told_home);
@@ -148,7 +145,7 @@ impl Node {
     /// How many neighbours this node would like to be told of: all that there are while it seeks its place, then a few, to
     /// hear of changes; a client, whose homes come by lookups, only until it knows some.
     fn neighbours_wanted(&self) -> u8 {
-        match (self.is_service(), self.ready) {
+        match (self.is_service(), self.is_ready()) {
             (true, false) => NEIGHBOURS_FIRST,
             (true, true) => NEIGHBOURS_LATER,
             (false, _) if self.homes_known.len() < usize::from(NEIGHBOURS_FIRST) => NEIGHBOURS_LATER,
@@ -229,7 +226,7 @@ impl Node {
         if self.is_service() {
             // Not at once: most trials are over by then.
             self.hellos.introduce.insert(id);
-            if self.ready && self.table.is_leaf(&peer.home) {
+            if self.is_ready() && self.table.is_leaf(&peer.home) {
                 self.hellos.fresh_leaves.insert(peer.id);
             }
             self.timers.set_earlier(Timer::Hello, now + self.config.routing.coalesce);
@@ -239,7 +236,7 @@ impl Node {
             .get(&id)
             .and_then(|link| link.dial.as_ref())
             .is_some_and(|(purpose, _)| matches!(purpose, DialFor::Heal | DialFor::Bootstrap));
-        if self.is_service() && (healed || !self.ready) {
+        if self.is_service() && (healed || !self.is_ready()) {
             self.self_lookup(Some(peer.id), now);
         }
     }
@@ -479,7 +476,7 @@ impl Node {
     pub(super) fn try_candidate(&mut self, now: Instant) {
         let routing = &self.config.routing;
         let (mut period, turn) = (routing.proximity_trial, self.random.choices.next_u64());
-        if self.ready && self.farewell.is_none() {
+        if self.is_ready() && self.farewell.is_none() {
             let dialing = &self.dialing;
             let candidate = self.table.trial(turn, now, |peer| dialing.contains_key(&peer));
             match candidate.and_then(|peer| Some((peer, self.address_of(peer)?))) {
@@ -561,8 +558,13 @@ impl Node {
         }
     }
 
+    /// Whether this node takes part in routing.
+    pub(super) const fn is_ready(&self) -> bool {
+        self.ready_since.is_some()
+    }
+
     fn become_ready_if_due(&mut self, now: Instant) {
-        if self.ready || !self.started {
+        if self.is_ready() || !self.started {
             return;
         }
         let age = now.since(self.born);
@@ -572,8 +574,7 @@ impl Node {
             && self.looked_up
             && self.table.all_nearest_linked(now);
         if alone || settled || age >= self.config.routing.ready_after {
-            self.ready = true;
-            self.settled_at = now + SETTLING;
+            self.ready_since = Some(now);
             self.timers.clear(Timer::Ready);
             self.emit(Event::Ready);
             // At once: who links to this node from now on hears it too, and the holders of claims must not be the last.

@@ -269,7 +269,7 @@ impl Node {
     /// Publishes the own claim towards the room's id. The answer is the find.
     pub(super) fn publish(&mut self, room: RoomId, now: Instant) {
         let homes = self.claim_homes();
-        let asked = self.started && !homes.is_empty() && (self.ready || !self.is_service());
+        let asked = self.started && !homes.is_empty() && (self.is_ready() || !self.is_service());
         let sequence = self.next_sequence();
         let issued = self.unix_ms;
         let Some(state) = self.rooms.get_mut(&room) else { return };

@@ -72,7 +72,7 @@ impl Node {
         self.links.get(&link)?.peer.as_ref().map(|peer| peer.id)
     }
 
-    /// Those with whom this node has nothing to do for now, for what they provably did: at most
+    /// Those with whom this node has nothing to do at present, for what they provably did: at most
     /// [`LimitConfig::bans_max`](crate::config::LimitConfig::bans_max), in the order of their ids.
     #[must_use]
     pub fn banned(&self, now: Instant) -> Vec<PeerId> {
@@ -88,7 +88,7 @@ impl Node {
         };
         RoutingView {
             location,
-            ready: self.ready,
+            ready: self.is_ready(),
             leaf_set: self.table.leaf_set(),
             buckets: self.table.links().filter_map(bucket).collect(),
             homes: self.homes.clone(),
