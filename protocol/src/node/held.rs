@@ -30,7 +30,7 @@ impl Node {
         const PEER: usize = size_of::<PeerId>();
         const ROOM: usize = size_of::<RoomId>();
         let news = self.notify.values().flat_map(|told| told.values());
-        let news_told: usize = news.clone().map(|informed| informed.len()).sum();
+        let news_told: usize = news.clone().map(|news| news.met.len()).sum();
         let holders: usize = self.holders.values().map(Vec::len).sum();
         let (members, member_bytes) = self.members_held();
         let (peers, bans) = self.standings.len();

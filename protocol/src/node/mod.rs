@@ -173,8 +173,8 @@ pub struct Node {
     holders: BTreeMap<(RoomId, u8), Vec<PeerId>>,
     /// The state of the table at the last hand-over.
     handed_over: u64,
-    /// Claimants of which others shall hear, each with those who hear of it otherwise.
-    notify: BTreeMap<(RoomId, u8), BTreeMap<PeerId, BTreeSet<PeerId>>>,
+    /// Claimants of which others shall hear.
+    notify: BTreeMap<(RoomId, u8), BTreeMap<PeerId, serve::News>>,
 
     primary: Option<RoomId>,
     rooms: BTreeMap<RoomId, Box<Room>>,

@@ -1,5 +1,6 @@
 //! What a node answers where a routed packet ends: finds, publishes, lookups of the nearest, connects, notifications.
 
+use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
 
 use bytes::Bytes;
@@ -14,6 +15,15 @@ use crate::wire::message::{
 };
 use crate::wire::{Bounded, Claim, Message, PeerIds, Reply, Routed, Tombstone, decode_body, encode_body};
 use crate::{Duration, Instant, PeerId, RoomId};
+
+/// A claim of which the claimants of its room shall hear.
+#[derive(Clone, Debug, Default)]
+pub(super) struct News {
+    /// Who hears of it otherwise.
+    pub(super) met: BTreeSet<PeerId>,
+    /// Whether it came from another holder: its author was not answered here, and is told of the others.
+    copied: bool,
+}
 
 /// Claims, and tombstones, in one message.
 const COPIES_AT_ONCE: usize = 32;
@@ -324,11 +334,11 @@ impl Node {
         let Some(news) = self.notify.get_mut(&slot) else { return };
         let met: Vec<PeerId> = met.into_iter().collect();
         for other in &met {
-            news.entry(*other).and_modify(|informed| {
-                informed.insert(fresh);
+            news.entry(*other).and_modify(|news| {
+                news.met.insert(fresh);
             });
         }
-        news.entry(fresh).and_modify(|informed| informed.extend(met));
+        news.entry(fresh).and_modify(|news| news.met.extend(met));
     }
 
     /// Tells the claimants of a room of new and re-homed ones that they would not hear of otherwise.
@@ -336,9 +346,14 @@ impl Node {
         for ((room, replica), news) in core::mem::take(&mut self.notify) {
             let claimants = self.store.claimants(room);
             for (target, homes) in &claimants {
-                let others = news.iter().filter(|(peer, met)| *peer != target && !met.contains(target));
+                let unseen = |peer: &PeerId, by: PeerId, copied: bool| {
+                    news.get(peer).is_some_and(|news| (news.copied || !copied) && !news.met.contains(&by))
+                };
+                let others = claimants.iter().map(|(other, _)| *other).filter(|other| {
+                    other != target && (unseen(other, *target, false) || unseen(target, *other, true))
+                });
                 let claims: Vec<Bytes> =
-                    others.filter_map(|(peer, _)| self.store.claim_of(room, replica, *peer)).collect();
+                    others.filter_map(|other| self.store.claim_of(room, replica, other)).collect();
                 if claims.is_empty() {
                     continue;
                 }
@@ -387,7 +402,8 @@ impl Node {
         if from.is_none() || rank == 0 {
             self.replicate(slot, peer, now);
             if news {
-                self.notify.entry(slot).or_default().entry(peer).or_default();
+                let news = self.notify.entry(slot).or_default().entry(peer).or_default();
+                news.copied = from.is_some();
                 self.timers.set_earlier(super::clock::Timer::Notify, now + self.config.routing.coalesce);
             }
         } else if rank < self.config.routing.replicas {
