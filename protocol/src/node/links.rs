@@ -136,6 +136,10 @@ impl Link {
     pub(super) fn is_service(&self) -> bool {
         self.peer.as_ref().is_some_and(|peer| peer.service)
     }
+
+    pub(super) fn is_dialled_for(&self, purpose: DialFor) -> bool {
+        self.dial.as_ref().is_some_and(|(dialled_for, _)| *dialled_for == purpose)
+    }
 }
 
 impl Node {

@@ -32,8 +32,8 @@ use super::requests::{Content, Request, Task};
 use crate::routing::key::{Distance, distance, home_id, replica_key};
 use crate::routing::store::Asker;
 use crate::wire::message::{FindAnswer, Publish, PublishAnswer, Purpose, Query, QueryAnswer};
-use crate::wire::{Bounded, Claim, Message, decode_body};
-use crate::{Duration, Instant, LinkId, PeerId, RequestId, RoomId};
+use crate::wire::{Bounded, Claim, HomeClaim, Message, decode_body};
+use crate::{Address, Duration, Instant, LinkId, PeerId, RequestId, RoomId};
 
 /// Questions under way at a time; Kademlia's alpha.
 const PARALLEL: usize = 3;
@@ -48,6 +48,9 @@ const STARTS: usize = 16;
 const ACQUAINTANCES: usize = 40;
 /// Walks at a time.
 const WALKS_MAX: usize = 16;
+/// Links that all walks together have dialled and wait for, or for an answer over them. More of them would drive each other
+/// out of a client's few places.
+const DIALLED_MAX: usize = 12;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Asked {
@@ -74,6 +77,15 @@ enum Goal {
     Acquaint,
 }
 
+/// A service node that a walk knows.
+#[derive(Clone, Debug)]
+struct Known {
+    peer: PeerId,
+    state: Asked,
+    /// What it was named with: of the many that walks come by, a client remembers few.
+    address: Option<Box<Address>>,
+}
+
 /// One walk.
 #[derive(Clone, Debug)]
 pub(super) struct Walk {
@@ -82,7 +94,7 @@ pub(super) struct Walk {
     answers: bool,
     room: RoomId,
     replica: u8,
-    nodes: BTreeMap<Distance, (PeerId, Asked)>,
+    nodes: BTreeMap<Distance, Known>,
     /// The own newer claim that a holder has, if one has.
     newer: Option<Bytes>,
     /// Claims of others that came.
@@ -97,32 +109,33 @@ impl Walk {
         replica_key(&self.room, self.replica)
     }
 
-    fn learn(&mut self, peer: PeerId) {
+    fn learn(&mut self, peer: PeerId, address: Option<Address>) {
         let at = distance(&self.key(), &home_id(peer));
-        self.nodes.entry(at).or_insert((peer, Asked::Fresh));
+        let address = address.map(Box::new);
+        self.nodes.entry(at).or_insert(Known { peer, state: Asked::Fresh, address });
         if self.nodes.len() > NODES_MAX {
             // The furthest goes that was not asked: many far ones must not keep the nearer ones out.
-            let fresh = |(_, state): &(PeerId, Asked)| *state == Asked::Fresh;
-            let furthest = self.nodes.iter().rev().find(|(_, node)| fresh(node)).map(|(at, _)| *at);
+            let furthest = self.nodes.iter().rev().find(|(_, known)| known.state == Asked::Fresh);
+            let furthest = furthest.map(|(at, _)| *at);
             furthest.and_then(|at| self.nodes.remove(&at));
         }
     }
 
     fn state_of(&mut self, peer: PeerId) -> Option<&mut Asked> {
         let at = distance(&self.key(), &home_id(peer));
-        self.nodes.get_mut(&at).map(|(_, state)| state)
+        self.nodes.get_mut(&at).map(|known| &mut known.state)
     }
 
-    fn under_way(&self) -> usize {
-        self.nodes
-            .values()
-            .filter(|(_, state)| matches!(state, Asked::Dialled(_) | Asked::Waiting(_)))
-            .count()
+    /// Who is dialled, or asked and has not answered.
+    fn under_way(&self) -> impl Iterator<Item = PeerId> {
+        let under_way = |known: &&Known| matches!(known.state, Asked::Dialled(_) | Asked::Waiting(_));
+        self.nodes.values().filter(under_way).map(|known| known.peer)
     }
 
     /// The nearest that have not failed.
     fn nearest(&self, width: usize) -> impl Iterator<Item = (PeerId, Asked)> {
-        self.nodes.values().filter(|(_, state)| *state != Asked::Failed).take(width).copied()
+        let lives = self.nodes.values().filter(|known| known.state != Asked::Failed);
+        lives.take(width).map(|known| (known.peer, known.state))
     }
 }
 
@@ -210,16 +223,16 @@ impl Node {
         let key = walk.key();
         if walk.goal != Goal::Acquaint {
             for peer in self.table.nearest_known(&key, STARTS, now) {
-                walk.learn(peer);
+                walk.learn(peer, self.address_of(peer));
             }
         }
         for contact in self.table.links() {
-            walk.learn(contact.peer);
+            walk.learn(contact.peer, self.address_of(contact.peer));
         }
         if let Goal::Reach(home) = walk.goal
             && self.homes_known.contains(home)
         {
-            walk.learn(home);
+            walk.learn(home, self.address_of(home));
         }
         if walk.nodes.is_empty() {
             return false;
@@ -245,10 +258,16 @@ impl Node {
             {
                 return self.end_walk(id, Some(home), now);
             }
-            let (under_way, open) = (walk.under_way(), walk.asked < ASKED_MAX && !walk.placing);
+            let (under_way, open) = (walk.under_way().count(), walk.asked < ASKED_MAX && !walk.placing);
             let fresh = walk.nearest(width).find(|(_, state)| *state == Asked::Fresh).filter(|_| open);
             match fresh {
-                Some((peer, _)) if under_way < PARALLEL => self.ask_on_walk(id, peer, now),
+                Some((peer, _)) if under_way < PARALLEL => {
+                    if !self.peers.contains_key(&peer) && self.dialled_by_walks() >= DIALLED_MAX {
+                        // It goes on when another one has its answer.
+                        break;
+                    }
+                    self.ask_on_walk(id, peer, now);
+                }
                 _ if under_way == 0 => return self.walk_converged(id, now),
                 _ => break,
             }
@@ -256,15 +275,40 @@ impl Node {
         self.timers.set_earlier(Timer::Walk(id), now + self.config.routing.walk_timeout);
     }
 
+    /// Links that walks have dialled and wait for, or for an answer over them.
+    fn dialled_by_walks(&self) -> usize {
+        let lasting = |peer: &PeerId| {
+            let link = self.peers.get(peer).and_then(|id| self.links.get(id));
+            link.is_some_and(|link| !link.is_dialled_for(DialFor::Query))
+        };
+        self.walks.values().flat_map(|walk| walk.under_way()).filter(|peer| !lasting(peer)).count()
+    }
+
+    /// Walks that had to wait go on.
+    fn resume_walks(&mut self, now: Instant) {
+        let waiting: Vec<RequestId> = self
+            .walks
+            .iter()
+            .filter(|(_, walk)| walk.under_way().count() < PARALLEL)
+            .map(|(id, _)| *id)
+            .collect();
+        for id in waiting {
+            self.advance_walk(id, now);
+        }
+    }
+
     fn ask_on_walk(&mut self, id: RequestId, peer: PeerId, now: Instant) {
         let linked = self.peers.contains_key(&peer);
+        let at = self.walks.get(&id).map(|walk| distance(&walk.key(), &home_id(peer)));
+        let named = at.and_then(|at| self.walks.get(&id)?.nodes.get(&at)?.address.as_deref().cloned());
         let dialled = !linked
             && (self.dialing.contains_key(&peer)
-                || self
-                    .address_of(peer)
+                || named
+                    .or_else(|| self.address_of(peer))
                     .is_some_and(|address| self.dial(&address, DialFor::Query, now).is_some()));
         let Some(walk) = self.walks.get_mut(&id) else { return };
-        walk.asked = walk.asked.saturating_add(1);
+        // Who cannot be asked costs nothing.
+        walk.asked = walk.asked.saturating_add(usize::from(linked || dialled));
         let state = match (linked, dialled) {
             (true, _) => Asked::Waiting(now),
             (false, true) => Asked::Dialled(now),
@@ -323,17 +367,19 @@ impl Node {
                 self.advance_walk(id, now);
             }
         }
+        self.resume_walks(now);
     }
 
     /// Some have been silent for too long.
     pub(super) fn walk_timeout(&mut self, id: RequestId, now: Instant) {
         let overdue = self.config.routing.walk_timeout;
         let Some(walk) = self.walks.get_mut(&id) else { return };
-        let mut next: Option<Instant> = None;
-        for (_, state) in walk.nodes.values_mut() {
-            if let Asked::Dialled(since) | Asked::Waiting(since) = *state {
+        let (mut next, mut silent): (Option<Instant>, Vec<PeerId>) = (None, Vec::new());
+        for known in walk.nodes.values_mut() {
+            if let Asked::Dialled(since) | Asked::Waiting(since) = known.state {
                 if now.since(since) >= overdue {
-                    *state = Asked::Failed;
+                    known.state = Asked::Failed;
+                    silent.push(known.peer);
                 } else {
                     let due = since + overdue;
                     next = Some(next.map_or(due, |other| other.min(due)));
@@ -343,7 +389,9 @@ impl Node {
         if let Some(next) = next {
             self.timers.set(Timer::Walk(id), next);
         }
+        silent.into_iter().for_each(|peer| self.leave_walked(peer, now));
         self.advance_walk(id, now);
+        self.resume_walks(now);
     }
 
     /// A question of somebody's walk.
@@ -386,17 +434,24 @@ impl Node {
             return self.metrics.count(Counter::RepliesUnsolicited);
         };
         *state = Asked::Answered(false);
-        let nearer: Vec<PeerId> =
-            answer.homes.iter().filter_map(|claim| self.learn_home(claim, Some(peer), now)).collect();
+        let mut nearer = Vec::new();
+        for claim in answer.homes.iter() {
+            if let Some(named) = self.learn_home(claim, Some(peer), now) {
+                let address =
+                    HomeClaim::decode(claim).ok().and_then(|claim| claim.addresses().first().cloned());
+                nearer.push((named, address));
+            }
+        }
         if let Some(walk) = self.walks.get_mut(&id) {
             if walk.goal != Goal::Acquaint {
-                nearer.into_iter().for_each(|peer| walk.learn(peer));
+                nearer.into_iter().for_each(|(peer, address)| walk.learn(peer, address));
             }
             walk.newer = walk.newer.take().or_else(|| answer.newer.clone());
         }
         self.take_claims(id, peer, answer, now);
         self.leave_walked(peer, now);
         self.advance_walk(id, now);
+        self.resume_walks(now);
     }
 
     /// Takes what claims an answer has: each is verified.
@@ -441,7 +496,7 @@ impl Node {
             walk.state_of(peer).is_some_and(|state| matches!(state, Asked::Dialled(_) | Asked::Waiting(_)))
         });
         let Some(known) = self.links.get(&link) else { return };
-        let dialled = known.dial.as_ref().is_some_and(|(purpose, _)| *purpose == DialFor::Query);
+        let dialled = known.is_dialled_for(DialFor::Query);
         let Some(other) = known.peer.as_ref() else { return };
         if dialled && !wanted && self.lasting_reasons(known, other).is_empty() {
             self.drain_link(link, CloseReason::Unwanted, now);
@@ -472,6 +527,9 @@ impl Node {
     fn end_walk(&mut self, id: RequestId, by: Option<PeerId>, now: Instant) {
         let Some(walk) = self.walks.remove(&id) else { return };
         self.timers.clear(Timer::Walk(id));
+        for peer in walk.under_way() {
+            self.leave_walked(peer, now);
+        }
         let replica = walk.replica.saturating_add(1);
         if walk.answers && walk.goal == Goal::Find && walk.claims.is_empty() && replica < self.replica_keys()
         {
@@ -496,7 +554,7 @@ impl Node {
         if let Goal::Reach(_) = walk.goal {
             return self.reach_ended(id, by, now);
         }
-        let reached = walk.nodes.values().any(|(_, state)| matches!(state, Asked::Answered(_)));
+        let reached = walk.nodes.values().any(|known| matches!(known.state, Asked::Answered(_)));
         let content = match walk.goal {
             Goal::Find if walk.claims.is_empty() => Content::Failed,
             Goal::Find => Content::Find(FindAnswer { claims: Bounded::truncated(walk.claims) }),
