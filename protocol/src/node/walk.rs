@@ -585,3 +585,6 @@ impl Node {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
