@@ -51,9 +51,9 @@ fn walk(node: &mut Node, number: u8, named: core::ops::Range<u8>) -> RequestId {
 /// Whom the node has dialled since.
 fn dialled(node: &mut Node) -> Vec<PeerId> {
     let outputs = core::iter::from_fn(|| node.poll_output());
-    let target = |output| match output {
-        Output::Dial(_, Target::WebSocket(address)) => address.peer,
-        _ => None,
+    let target = |output| {
+        let Output::Dial(_, Target::WebSocket(address)) = output else { return None };
+        address.peer
     };
     outputs.filter_map(target).collect()
 }

@@ -88,6 +88,7 @@ fn flood((name, service, member, _, say): Case) -> Vec<String> {
         if number % AT_ONCE == AT_ONCE - 1 {
             intruder.wait(&mut world, ms(50));
             intruder.forget();
+            world.forget();
             match window(number, keys) {
                 Some(true) => look(&world, &mut late),
                 Some(false) => look(&world, &mut early),
