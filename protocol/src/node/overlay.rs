@@ -216,6 +216,9 @@ impl Node {
             if offline {
                 self.emit(Event::Online(true));
                 self.forget_denials(now);
+                if self.is_service() {
+                    self.republish_after_outage(now);
+                }
             }
             self.timers.set_earlier(Timer::Maintain, now + Duration::from_millis(20));
         }

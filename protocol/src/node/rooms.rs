@@ -377,6 +377,21 @@ impl Node {
         }
     }
 
+    /// A service node is back in the network. As long as it was cut off it was the root of all keys, and published to
+    /// itself: what it has for its rooms is told to the others, as if they had just been joined.
+    pub(super) fn republish_after_outage(&mut self, now: Instant) {
+        let published = self.rooms.iter_mut().filter(|(_, room)| room.published);
+        let rooms: Vec<RoomId> = published
+            .map(|(id, room)| {
+                room.lonely = 0;
+                *id
+            })
+            .collect();
+        for room in rooms {
+            self.timers.set_earlier(Timer::Publish(room), now + self.config.routing.coalesce);
+        }
+    }
+
     /// The node can reach the network: rooms that wait for it are published.
     pub(super) fn rooms_online(&mut self, now: Instant) {
         let waiting: Vec<RoomId> = self
