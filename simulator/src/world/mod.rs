@@ -249,6 +249,8 @@ struct Slot {
     saved: Option<Snapshot>,
     /// Counts starts, so that what was meant for an earlier run finds nobody.
     run: u32,
+    /// The boot number of its last run.
+    boot: u64,
     links: BTreeMap<LinkId, (CarrierId, Side)>,
     /// When the earliest wake-up in the queue that counts is due.
     wake: Option<Instant>,
@@ -386,6 +388,7 @@ impl Simulation {
             bootstraps: Vec::new(),
             saved: None,
             run: 0,
+            boot: 0,
             links: BTreeMap::new(),
             wake: None,
             busy_until: Instant::ZERO,
@@ -414,6 +417,7 @@ impl Simulation {
         }
         slot.run += 1;
         slot.condition = Condition::Up;
+        let remembers = with_state && slot.saved.is_some();
         let start = Start {
             config: Config::clone(&slot.config),
             identity: slot.identity.clone(),
@@ -427,7 +431,12 @@ impl Simulation {
         for address in &slot.bootstraps {
             fresh.bootstrap(address.clone(), now);
         }
+        let (before, boot) = (slot.boot, fresh.boot());
+        slot.boot = boot;
         slot.node = Some(fresh);
+        if remembers && boot <= before {
+            self.add_violation(node, format!("boot number {boot} after {before}"));
+        }
         self.trace.mark(now, index, Mark::Start, LinkId(0));
         self.settle(index);
     }

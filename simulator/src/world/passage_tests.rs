@@ -138,6 +138,19 @@ fn a_link_that_leads_to_somebody_else_is_a_violation() {
 }
 
 #[test]
+fn a_boot_number_that_does_not_grow_is_a_violation() {
+    let mut sim = two_nodes();
+    let node = NodeIndex(0);
+    sim.start(node, &[]);
+    for (before, violations) in [(0, 0), (u64::MAX, 1)] {
+        sim.crash(node, Crash::Process);
+        sim.slots[0].boot = sim.slots[0].boot.max(before);
+        sim.restart(node, true);
+        assert_eq!(sim.violations().count(), violations, "{:?}", sim.violations().first());
+    }
+}
+
+#[test]
 fn a_partition_holds_back_and_healing_releases_in_order() {
     let mut sim = two_nodes();
     let id = open_carrier(&mut sim);
