@@ -437,9 +437,7 @@ impl Node {
         let mut nearer = Vec::new();
         for claim in answer.homes.iter() {
             if let Some(named) = self.learn_home(claim, Some(peer), now) {
-                let address =
-                    HomeClaim::decode(claim).ok().and_then(|claim| claim.addresses().first().cloned());
-                nearer.push((named, address));
+                nearer.push((named, self.walk_address(named, claim)));
             }
         }
         if let Some(walk) = self.walks.get_mut(&id) {
@@ -452,6 +450,15 @@ impl Node {
         self.leave_walked(peer, now);
         self.advance_walk(id, now);
         self.resume_walks(now);
+    }
+
+    /// Where a service node is dialled whose home claim was taken. What is known of it comes first: beside that, the claim
+    /// may be an older one, which nobody verified.
+    fn walk_address(&self, named: PeerId, claim: &Bytes) -> Option<Address> {
+        if self.homes_known.contains(named) {
+            return self.address_of(named);
+        }
+        HomeClaim::decode(claim).ok()?.addresses().first().cloned()
     }
 
     /// Takes what claims an answer has: each is verified.

@@ -4,6 +4,7 @@ use alloc::sync::Arc;
 use super::*;
 use crate::crypto::IdealCrypto;
 use crate::node::api::{Output, Start, Target};
+use crate::wire::{HomeClaimTerms, Sequence};
 use crate::{Config, Identity, NetworkId};
 
 const NOW: Instant = Instant::ZERO;
@@ -99,4 +100,31 @@ fn walks_share_the_links_that_they_may_dial_and_all_come_to_their_end() {
     }
     assert_eq!(asked, 80);
     assert!(node.walks.is_empty());
+}
+
+#[test]
+fn an_older_home_claim_that_nobody_verified_names_no_address() {
+    let mut node = client();
+    let identity = Identity::from_seed([9; 32]);
+    let claim = |counter, address: &str| {
+        let terms = HomeClaimTerms {
+            addresses: Vec::from([address.parse().unwrap()]),
+            issued_ms: 1_750_000_000_000,
+            expiry_ms: 1_750_000_700_000,
+            sequence: Sequence { boot: 1, counter },
+        };
+        HomeClaim::make(&terms, &identity, &IdealCrypto, &NetworkId::default()).bytes().clone()
+    };
+    let newer = claim(2, "/ip4/9.1.1.1/tcp/4001/ws");
+    let other = Identity::from_seed([8; 32]).peer_id(&IdealCrypto);
+    let peer = node.learn_home(&newer, Some(other), NOW).unwrap();
+    let mut forged = claim(1, "/ip4/9.2.2.2/tcp/4001/ws").to_vec();
+    *forged.last_mut().unwrap() ^= 1;
+    let forged = Bytes::from(forged);
+    assert_eq!(node.learn_home(&forged, Some(other), NOW), Some(peer), "somebody who is known is named");
+    assert!(
+        node.address_of(peer).is_some_and(|address| address.host == crate::Host::Ip4([9, 1, 1, 1].into()))
+    );
+    assert_eq!(node.walk_address(peer, &forged), node.address_of(peer));
+    assert_eq!(node.walk_address(peer, &newer), node.address_of(peer));
 }
