@@ -525,16 +525,17 @@ for (const button of document.querySelectorAll('nav button')) {
 }
 
 async function main() {
-  config = await fetch('config.json')
-    .then((response) => (response.ok ? response.json() : {}))
-    .catch(() => ({}))
-  const bootstrap = query.getAll('bootstrap')
-  $('bootstrap').value = (bootstrap.length > 0 ? bootstrap : (config.bootstrap ?? [])).join('\n')
+  // Before anything is waited for: nobody's typing is overwritten.
   try {
     $('own-name').value = localStorage.getItem('demo:name') ?? ''
   } catch {
     // Nothing is remembered.
   }
+  config = await fetch('config.json')
+    .then((response) => (response.ok ? response.json() : {}))
+    .catch(() => ({}))
+  const bootstrap = query.getAll('bootstrap')
+  $('bootstrap').value = (bootstrap.length > 0 ? bootstrap : (config.bootstrap ?? [])).join('\n')
   go(remembered().length > 0 ? 'room' : 'rooms')
   show()
   setInterval(show, 1000)

@@ -93,7 +93,11 @@ test('names are shown beside ids, and cannot pass for anything else', async (t) 
   assert.ok((await text(anna, '.bubble .meta')).some((line) => line.includes('Ben')))
   await call(ben, 'x\u202Ey\u200B\u2066z' + 'w'.repeat(40))
   await shows(anna, 'xyz' + 'w'.repeat(21))
-  // It is remembered.
+  // It is remembered, and there before anything has come from the server.
+  await anna.page.route('**/config.json', async (route) => {
+    await new Promise((resolve) => setTimeout(resolve, 500))
+    await route.continue()
+  })
   await anna.page.reload()
   assert.equal(await anna.page.inputValue('#own-name'), 'Anna <b>')
   await shows(ben, 'Anna <b>')
