@@ -54,6 +54,8 @@ fn who_reads_slowly_loses_nothing_that_fits_the_rate() {
         scenario.faults.push(Fault { share: 1.0, bytes_per_s: 200_000, ..fault });
     });
     assert_eq!(slow.report.messages.delivered, slow.report.messages.expected);
+    let usual = run(|scenario| scenario.start.judged_from = secs(0));
+    assert_ne!(slow.report.decision_hash, usual.report.decision_hash, "all came later");
 }
 
 #[test]

@@ -68,6 +68,8 @@ mod rooms;
 mod serve;
 mod snapshot;
 mod standing;
+#[cfg(test)]
+mod testing;
 mod views;
 mod walk;
 

@@ -1,30 +1,19 @@
 //! Each law is broken once, and seen to be.
 
-use alloc::sync::Arc;
 use core::time::Duration;
 
 use super::*;
-use crate::crypto::IdealCrypto;
-use crate::node::api::Start;
 use crate::node::links::{Link, LinkCarrier};
 use crate::node::rooms::Member;
-use crate::{CloseReason, Config, Identity, Instant, LinkId, NetworkId, PeerId, RequestId, RoomId, RoomKey};
+use crate::node::testing;
+use crate::{CloseReason, Instant, LinkId, PeerId, RequestId, RoomId, RoomKey};
 
 const PEER: PeerId = PeerId([7; 32]);
 const GONE: LinkId = LinkId(99);
 
 /// A client that joined a room and published its claim.
 fn node() -> (Node, RoomId) {
-    let start = Start {
-        config: Config::client(NetworkId::default()),
-        identity: Identity::from_seed([1; 32]),
-        crypto: Arc::new(IdealCrypto),
-        seed: [1; 32],
-        unix_ms: 1_750_000_000_000,
-        addresses: Vec::new(),
-        saved: None,
-    };
-    let mut node = Node::new(start, Instant::ZERO);
+    let mut node = testing::client();
     let room = node.join(&RoomKey::from_seed([9; 32]), Instant::ZERO).unwrap();
     (node.started, node.homes) = (true, [PeerId([8; 32])].into());
     node.publish(room, Instant::ZERO);

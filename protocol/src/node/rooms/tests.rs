@@ -1,24 +1,12 @@
-use alloc::sync::Arc;
-use alloc::vec::Vec;
-
 use super::*;
-use crate::crypto::IdealCrypto;
-use crate::node::api::{Hop, Start};
+use crate::RequestId;
+use crate::node::api::Hop;
+use crate::node::testing;
 use crate::wire::message::PublishAnswer;
-use crate::{Config, Identity, NetworkId, RequestId};
 
 /// A client that is a member of a room and published its claim with these homes a moment ago.
 fn publishing(homes: &[PeerId]) -> (Node, RoomId) {
-    let start = Start {
-        config: Config::client(NetworkId::default()),
-        identity: Identity::from_seed([1; 32]),
-        crypto: Arc::new(IdealCrypto),
-        seed: [1; 32],
-        unix_ms: 1_750_000_000_000,
-        addresses: Vec::new(),
-        saved: None,
-    };
-    let mut node = Node::new(start, Instant::ZERO);
+    let mut node = testing::client();
     node.bootstrap("/ip4/127.0.0.1/tcp/4000/ws".parse().unwrap(), Instant::ZERO);
     let room = node.join(&RoomKey::from_seed([9; 32]), Instant::ZERO).unwrap();
     node.started = true;

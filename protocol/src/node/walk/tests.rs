@@ -1,26 +1,17 @@
 use alloc::format;
-use alloc::sync::Arc;
 
 use super::*;
 use crate::crypto::IdealCrypto;
-use crate::node::api::{Output, Start, Target};
+use crate::node::api::{Output, Target};
+use crate::node::testing;
 use crate::wire::{HomeClaimTerms, Sequence};
-use crate::{Config, Identity, NetworkId};
+use crate::{Identity, NetworkId};
 
 const NOW: Instant = Instant::ZERO;
 
 /// A client that is up and knows nobody.
 fn client() -> Node {
-    let start = Start {
-        config: Config::client(NetworkId::default()),
-        identity: Identity::from_seed([1; 32]),
-        crypto: Arc::new(IdealCrypto),
-        seed: [1; 32],
-        unix_ms: 1_750_000_000_000,
-        addresses: Vec::new(),
-        saved: None,
-    };
-    let mut node = Node::new(start, NOW);
+    let mut node = testing::client();
     node.started = true;
     node
 }
