@@ -422,10 +422,12 @@ impl Node {
         let bytes = message.header.len().saturating_add(message.body.len());
         let accepted = state.streams.inbox.accept(Position::from(&header), message_id, bytes, delivery, now);
         match accepted.outcome {
-            Outcome::Delivered | Outcome::Held { .. } => {
+            Outcome::Delivered | Outcome::Held { .. } | Outcome::Unproved => {
                 state.streams.pulls.received(&message_id);
                 if let Outcome::Held { .. } = accepted.outcome {
                     self.ask_for_missing(room, header.author, now);
+                } else if accepted.outcome == Outcome::Unproved {
+                    self.metrics.count(Counter::RoomMessagesUnproved);
                 }
                 self.pass_on(&header, message_id, message, peer, now);
             }

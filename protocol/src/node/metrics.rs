@@ -135,6 +135,8 @@ counters! {
     RoomMessagesDelivered => "room_messages_delivered",
     RoomMessagesDuplicate => "room_messages_duplicate",
     RoomMessagesInvalid => "room_messages_invalid",
+    /// Of members that had not proved themselves on a link of their own: forwarded, not delivered.
+    RoomMessagesUnproved => "room_messages_unproved",
     RoomMessagesForeign => "room_messages_from_non_members",
     RoomMessagesForwarded => "room_messages_forwarded",
     RoomMessagesRepaired => "room_messages_repaired",

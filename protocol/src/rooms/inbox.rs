@@ -1,7 +1,8 @@
 //! The messages of others in one room: each delivered once, in the order of its stream, and the missing ones counted.
 //!
-//! A message comes here after its authorship is certain and its author is known as a member. What comes too early is
-//! held, under bounds. A gap is repaired from outside; it is given up `gap_timeout` after it showed, after the last
+//! A message comes here after its authorship is certain and its author is known as a member. It counts once its author
+//! has proved itself to this node, which says where its streams start; what comes before that may have been delivered to
+//! an earlier run of this node, and what is after that start comes again. What comes too early is held, under bounds. A gap is repaired from outside; it is given up `gap_timeout` after it showed, after the last
 //! arrival that moved its stream, and after its author was linked or left, whichever is last. While an author is
 //! suspected (its link is lost, and it is tried again) its gaps wait, since the author itself repairs them best.
 
@@ -22,13 +23,15 @@ pub enum Outcome {
     Delivered,
     /// It came too early and is held.
     Held {
-        /// How many messages are missing where its stream waits; 0 while the stream's start is unknown.
+        /// How many messages are missing where its stream waits.
         gap: u64,
     },
     /// It came before.
     Duplicate,
     /// It lies before what is expected: given up as lost, before the baseline, or so old that its id is forgotten.
     Late,
+    /// Its author's instance has not proved itself, so that nobody knows where its streams start. It may come again.
+    Unproved,
     /// It is of an older instance of its author.
     Replay,
     /// Another message of the same author stands at its position: the author signed two. The first is kept.
@@ -70,7 +73,7 @@ pub struct Missing {
     pub stream: u64,
     /// The first that is missing.
     pub from: u64,
-    /// The first after it that is not; equal to `from` while the stream's start is unknown.
+    /// The first after it that is not.
     pub to: u64,
 }
 
@@ -158,6 +161,9 @@ impl<M> Inbox<M> {
         if at.sequence == u64::MAX {
             return refused(Outcome::Overflow);
         }
+        if !self.authors.contains_key(&at.author) {
+            return refused(Outcome::Unproved);
+        }
         let (mut deliver, lost) = match self.enter(at.author, at.instance) {
             Entry::Current { deliver, lost } => (deliver, lost),
             Entry::Older => return refused(Outcome::Replay),
@@ -166,6 +172,7 @@ impl<M> Inbox<M> {
         let outcome = match self.seen.id_at(&at) {
             Some(known) if known == id => Outcome::Duplicate,
             Some(_) => Outcome::Equivocation,
+            None if !self.has_baseline(at.author) => Outcome::Unproved,
             None => self.accept_unseen(at, id, bytes, message, &mut deliver, now),
         };
         self.note_gap(at.author, at.stream);
@@ -213,6 +220,10 @@ impl<M> Inbox<M> {
         Outcome::Held { gap }
     }
 
+    fn has_baseline(&self, author: PeerId) -> bool {
+        self.authors.get(&author).is_some_and(|known| known.baseline)
+    }
+
     /// Learns from a verified proof where an author's streams towards this node stand.
     ///
     /// The first proof of an instance is its baseline: what came before is not waited for. Later ones tell what exists,
@@ -233,38 +244,19 @@ impl<M> Inbox<M> {
         let Some(entry) = self.authors.get_mut(&author) else {
             return released;
         };
-        let first = !entry.baseline;
-        entry.baseline = true;
-        let listed = || nexts.iter().take(STREAMS_ON_WIRE);
-        for next in listed() {
+        let first = !core::mem::replace(&mut entry.baseline, true);
+        for next in nexts.iter().take(STREAMS_ON_WIRE) {
             self.open_stream(Position { author, instance, stream: next.stream, sequence: next.next }, now);
             if let Some(stream) = self.stream_mut(author, next.stream) {
                 if first {
-                    stream.begin_at(next.next, &mut released.deliver, now);
+                    stream.begin_at(next.next);
                 } else {
                     stream.ends_at(next.next, now);
                 }
             }
             self.note_gap(author, next.stream);
         }
-        if first {
-            self.begin_unlisted(author, &mut released.deliver, now);
-        }
         released
-    }
-
-    /// A stream that the baseline does not list started after it, at the start of a generation.
-    fn begin_unlisted(&mut self, author: PeerId, deliver: &mut Vec<M>, now: Instant) {
-        let waiting = self.waiting.range((author, 0)..=(author, u64::MAX)).map(|(_, stream)| *stream);
-        for id in waiting.collect::<Vec<_>>() {
-            if let Some(stream) = self.stream_mut(author, id)
-                && stream.next().is_none()
-                && let Some(gap) = stream.gap()
-            {
-                stream.begin_at(generation_start(gap.from), deliver, now);
-            }
-            self.note_gap(author, id);
-        }
     }
 
     /// The author is linked (again): its gaps get their full time from here on.
@@ -352,16 +344,15 @@ impl<M> Inbox<M> {
         };
         let mut streams: Vec<_> = known.streams.iter().collect();
         streams.sort_by_key(|tracked| (tracked.id != super::ALL, core::cmp::Reverse(tracked.used)));
-        let marks = streams.into_iter().filter_map(|tracked| known.mark(author, tracked));
-        marks.take(STREAMS_ON_WIRE).collect()
+        streams.into_iter().take(STREAMS_ON_WIRE).map(|tracked| known.mark(author, tracked)).collect()
     }
 
     /// How far all streams were received, for repair by other members. To be sent in parts of [`STREAMS_ON_WIRE`]; to an
     /// author about its own streams, [`marks_for`](Self::marks_for) goes.
     pub fn all_marks(&self) -> impl Iterator<Item = StreamMark> {
-        self.authors.iter().flat_map(|(author, known)| {
-            known.streams.iter().filter_map(|tracked| known.mark(*author, tracked))
-        })
+        self.authors
+            .iter()
+            .flat_map(|(author, known)| known.streams.iter().map(|tracked| known.mark(*author, tracked)))
     }
 
     /// Whether a message with this id was taken and is remembered.
@@ -434,9 +425,8 @@ impl<M> Inbox<M> {
         true
     }
 
-    /// Makes sure that a stream is tracked, if the bound allows. It starts where it was left if that is remembered; after
-    /// a baseline at 0, from where the first message moves it to its generation; else it is certain only for the first
-    /// message of a generation.
+    /// Makes sure that a stream is tracked, if the bound allows. It starts where it was left if that is remembered, else at
+    /// 0, from where the first message moves it to its generation: a stream that the baseline did not list started later.
     fn open_stream(&mut self, at: Position, now: Instant) {
         let Some(known) = self.authors.get_mut(&at.author) else {
             return;
@@ -455,10 +445,7 @@ impl<M> Inbox<M> {
             };
             known.streams.retain(|tracked| tracked.id != oldest);
         }
-        let start = generation_start(at.sequence);
-        let remembered = self.seen.last_before(at).map(|last| last.saturating_add(1));
-        let fresh = if known.baseline { Some(0) } else { (at.sequence == start).then_some(start) };
-        let next = remembered.or(fresh);
+        let next = self.seen.last_before(at).map_or(0, |last| last.saturating_add(1));
         let tracked = Tracked { id: at.stream, stream: Stream::new(next, now), used: self.uses };
         known.insert(tracked);
     }
@@ -549,9 +536,9 @@ impl<M> Inbox<M> {
 }
 
 impl<M> Author<M> {
-    fn mark(&self, author: PeerId, tracked: &Tracked<M>) -> Option<StreamMark> {
-        let (instance, stream) = (self.instance, tracked.id);
-        tracked.stream.next().map(|next| StreamMark { author, instance, stream, next })
+    fn mark(&self, author: PeerId, tracked: &Tracked<M>) -> StreamMark {
+        let (instance, stream, next) = (self.instance, tracked.id, tracked.stream.next());
+        StreamMark { author, instance, stream, next }
     }
 
     fn position(&self, id: u64) -> Result<usize, usize> {
@@ -691,22 +678,31 @@ mod tests {
     }
 
     #[test]
-    fn without_a_baseline_a_stream_is_held_until_it_comes_or_time_passes() {
+    fn nothing_counts_before_its_author_proved_itself() {
         let mut inbox = Inbox::new(&config());
-        assert_eq!(take(&mut inbox, at(1, 0, 7), 0), (vec![], Outcome::Held { gap: 0 }));
-        assert_eq!(take(&mut inbox, at(1, 5, 0), 0), (vec![0], Outcome::Delivered), "a stream's first");
-        assert_eq!(take(&mut inbox, at(1, 6, 2), 0), (vec![], Outcome::Held { gap: 0 }));
-        assert_eq!(inbox.marks_for(peer(1)), []);
-        let mut timed = inbox.clone();
-        let both = [released(1, 0, &[7]), released(1, 0, &[2])].concat();
-        assert_eq!(timed.release_due(secs(GAP)), both);
-        assert_eq!(timed.all_marks().count(), 3);
+        for early in [at(1, 0, 7), at(1, 0, 8), at(1, 5, 0)] {
+            assert_eq!(take(&mut inbox, early, 0), (vec![], Outcome::Unproved));
+            assert!(!inbox.has_seen(&id(early)), "it may come again");
+        }
+        inbox.author_left(peer(1), secs(1));
+        assert_eq!((inbox.next_deadline(), inbox.release_due(secs(99)), inbox.bytes()), (None, vec![], 0));
+        assert_eq!((inbox.marks_for(peer(1)), inbox.all_marks().count()), (vec![], 0));
 
-        let proof = inbox.expect(peer(1), boot(1), &[next(0, 7)], secs(1));
-        assert_eq!(proof, Released { author: peer(1), lost: 0, deliver: vec![7] });
-        let gaps: Vec<_> = inbox.gaps().map(|gap| (gap.stream, gap.from, gap.to)).collect();
-        assert_eq!(gaps, [(6, 0, 2)], "what the baseline does not list started after it");
-        assert_eq!(inbox.marks_for(peer(1)).len(), 3);
+        let proof = inbox.expect(peer(1), boot(1), &[next(0, 8), next(5, 1)], secs(100));
+        assert_eq!(proof, Released { author: peer(1), lost: 0, deliver: vec![] });
+        for before in [at(1, 0, 7), at(1, 5, 0)] {
+            assert_eq!(
+                take(&mut inbox, before, 100),
+                (vec![], Outcome::Late),
+                "an earlier run may have had it"
+            );
+        }
+        assert_eq!(take(&mut inbox, at(1, 0, 8), 100), (vec![8], Outcome::Delivered));
+        assert_eq!(
+            take(&mut inbox, at(1, 6, 2), 100),
+            (vec![], Outcome::Held { gap: 2 }),
+            "started after the proof"
+        );
     }
 
     #[test]
@@ -729,9 +725,12 @@ mod tests {
         take(&mut inbox, at(1, 0, 2), 0);
         let restarted = Position { instance: boot(2), ..at(1, 0, 0) };
         let accepted = inbox.accept(restarted, id(restarted), 1, 100, secs(1));
-        assert_eq!(accepted, Accepted { deliver: vec![2, 100], lost: 2, outcome: Outcome::Delivered });
+        assert_eq!(accepted, Accepted { deliver: vec![2], lost: 2, outcome: Outcome::Unproved });
+        assert_eq!(inbox.marks_for(peer(1)), []);
+        inbox.expect(peer(1), boot(2), &[next(0, 0)], secs(1));
+        assert_eq!(take(&mut inbox, restarted, 1), (vec![0], Outcome::Delivered));
         assert_eq!(take(&mut inbox, at(1, 0, 0), 1), (vec![], Outcome::Replay));
-        assert_eq!((inbox.next_deadline(), inbox.marks_for(peer(1))), (None, vec![]));
+        assert_eq!(inbox.next_deadline(), None);
         assert_eq!(inbox.check_invariants(), Ok(()));
     }
 
@@ -768,6 +767,7 @@ mod tests {
         assert_eq!(take(&mut inbox, at(2, 0, 3), 0), (vec![], Outcome::Overflow), "both have their half");
         assert_eq!(inbox.bytes(), config.retain_bytes_max);
         assert_eq!(take(&mut inbox, at(1, 0, 0), 0), (vec![0, 1, 2], Outcome::Delivered));
+        inbox.expect(peer(3), boot(1), &[next(0, 0)], secs(0));
         let huge = inbox.accept(at(3, 0, 1), id(at(3, 0, 1)), usize::MAX, 1, secs(0));
         assert_eq!(huge.outcome, Outcome::Overflow);
     }

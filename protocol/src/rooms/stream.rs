@@ -2,6 +2,7 @@
 
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
+use core::cmp::Ordering;
 
 use super::{charge, generation, generation_start};
 use crate::{Instant, MessageId};
@@ -13,7 +14,7 @@ pub enum Place {
     Behind,
     /// The expected one.
     Next,
-    /// After it, or the start is unknown.
+    /// After it.
     Ahead,
 }
 
@@ -39,8 +40,8 @@ struct Held<M> {
 /// [`held_bytes`](Self::held_bytes) before it lets a message be held.
 #[derive(Clone, Debug)]
 pub struct Stream<M> {
-    /// `None` while the start is unknown.
-    next: Option<u64>,
+    /// The number expected next.
+    next: u64,
     /// Numbers below it exist, as the author said or as was seen.
     end: u64,
     /// When `end` was last raised.
@@ -52,15 +53,15 @@ pub struct Stream<M> {
 }
 
 impl<M> Stream<M> {
-    /// A stream that starts at `next`; `None` if that is not known.
+    /// A stream that starts at `next`.
     #[must_use]
-    pub const fn new(next: Option<u64>, now: Instant) -> Self {
+    pub const fn new(next: u64, now: Instant) -> Self {
         Self { next, end: 0, end_at: now, moved_at: now, held: BTreeMap::new(), held_bytes: 0 }
     }
 
-    /// The number expected next, if the start is known.
+    /// The number expected next.
     #[must_use]
-    pub const fn next(&self) -> Option<u64> {
+    pub const fn next(&self) -> u64 {
         self.next
     }
 
@@ -90,28 +91,25 @@ impl<M> Stream<M> {
 
     /// Where a number lies. A number of a newer generation moves the stream there first, if nothing is missing here.
     pub fn place(&mut self, sequence: u64) -> Place {
-        let Some(next) = self.next else {
-            return Place::Ahead;
-        };
-        if generation(sequence) > generation(next) && self.held.is_empty() && !self.ends_here(next) {
-            self.next = Some(generation_start(sequence));
+        if generation(sequence) > generation(self.next) && self.held.is_empty() && !self.ends_here() {
+            self.next = generation_start(sequence);
         }
-        match self.next {
-            Some(next) if sequence < next => Place::Behind,
-            Some(next) if sequence == next => Place::Next,
-            Some(_) | None => Place::Ahead,
+        match sequence.cmp(&self.next) {
+            Ordering::Less => Place::Behind,
+            Ordering::Equal => Place::Next,
+            Ordering::Greater => Place::Ahead,
         }
     }
 
     /// Whether something is known to be missing at the end of the generation of `next`.
-    fn ends_here(&self, next: u64) -> bool {
-        self.end > next && generation(self.end) == generation(next)
+    fn ends_here(&self) -> bool {
+        self.end > self.next && generation(self.end) == generation(self.next)
     }
 
     /// Delivers the expected message and all that follow it.
     pub fn deliver(&mut self, message: M, out: &mut Vec<M>, now: Instant) {
         out.push(message);
-        self.next = self.next.map(|next| next.saturating_add(1));
+        self.next = self.next.saturating_add(1);
         self.moved_at = now;
         self.drain(out);
     }
@@ -138,14 +136,10 @@ impl<M> Stream<M> {
         }
     }
 
-    /// Learns that nothing before `start` is to be waited for. What is held before it is delivered.
-    pub fn begin_at(&mut self, start: u64, out: &mut Vec<M>, now: Instant) {
-        while self.held.first_key_value().is_some_and(|(sequence, _)| *sequence < start) {
-            self.take_first(out);
-        }
-        self.next = Some(self.next.unwrap_or(start).max(start));
-        self.moved_at = now;
-        self.drain(out);
+    /// Expects nothing before `start`. Only for a stream that holds nothing.
+    pub fn begin_at(&mut self, start: u64) {
+        debug_assert!(self.held.is_empty(), "a baseline comes before all messages");
+        self.next = self.next.max(start);
     }
 
     /// Gives up what is missing before the first held message or the known end; the number of messages given up.
@@ -153,10 +147,9 @@ impl<M> Stream<M> {
         let Some(gap) = self.gap() else {
             return 0;
         };
-        let lost = self.next.map_or(0, |_| gap.to.saturating_sub(gap.from));
-        self.next = Some(gap.to);
+        self.next = gap.to;
         self.drain(out);
-        lost
+        gap.to.saturating_sub(gap.from)
     }
 
     /// Delivers all that is held and gives up all that is missing; the number of messages given up.
@@ -168,19 +161,16 @@ impl<M> Stream<M> {
         lost
     }
 
-    /// The gap at which the stream waits. While the start is unknown: an empty one before the first held message.
+    /// The gap at which the stream waits.
     #[must_use]
     pub fn gap(&self) -> Option<Gap> {
         let first = self.held.first_key_value().map(|(sequence, _)| *sequence);
-        let Some(next) = self.next else {
-            return first.map(|first| Gap { from: first, to: first });
-        };
         match first {
-            Some(to) if generation(to) == generation(next) || !self.ends_here(next) => {
-                Some(Gap { from: next, to })
+            Some(to) if generation(to) == generation(self.next) || !self.ends_here() => {
+                Some(Gap { from: self.next, to })
             }
-            Some(_) | None if self.ends_here(next) => Some(Gap { from: next, to: self.end }),
-            None if self.end > next => {
+            Some(_) | None if self.ends_here() => Some(Gap { from: self.next, to: self.end }),
+            None if self.end > self.next => {
                 let from = generation_start(self.end);
                 (self.end > from).then_some(Gap { from, to: self.end })
             }
@@ -192,21 +182,18 @@ impl<M> Stream<M> {
     #[must_use]
     pub fn waiting_since(&self) -> Option<Instant> {
         self.gap()?;
-        if self.next.is_none() {
-            return Some(self.moved_at);
-        }
         let shown = self.held.first_key_value().map_or(self.end_at, |(_, held)| held.at);
         Some(shown.max(self.moved_at))
     }
 
     /// Delivers what follows without a gap; goes on to a newer generation where nothing is missing in the present one.
     fn drain(&mut self, out: &mut Vec<M>) {
-        while let (Some(next), Some((&first, _))) = (self.next, self.held.first_key_value()) {
-            if first == next {
+        while let Some((&first, _)) = self.held.first_key_value() {
+            if first == self.next {
                 self.take_first(out);
-                self.next = Some(next.saturating_add(1));
-            } else if generation(first) > generation(next) && !self.ends_here(next) {
-                self.next = Some(generation_start(first));
+                self.next = self.next.saturating_add(1);
+            } else if generation(first) > generation(self.next) && !self.ends_here() {
+                self.next = generation_start(first);
             } else {
                 return;
             }
@@ -229,7 +216,7 @@ mod tests {
 
     const GENERATION: u64 = 1 << 32;
 
-    fn held(next: Option<u64>, sequences: &[u64]) -> Stream<u64> {
+    fn held(next: u64, sequences: &[u64]) -> Stream<u64> {
         let mut stream = Stream::new(next, Instant::ZERO);
         for &sequence in sequences {
             assert_eq!(stream.place(sequence), Place::Ahead);
@@ -240,7 +227,7 @@ mod tests {
 
     #[test]
     fn what_came_early_follows_what_was_missing() {
-        let mut stream = held(Some(0), &[1, 2, 4]);
+        let mut stream = held(0, &[1, 2, 4]);
         assert_eq!(stream.gap(), Some(Gap { from: 0, to: 1 }));
         assert_eq!(stream.place(0), Place::Next);
         let mut out = Vec::new();
@@ -249,41 +236,25 @@ mod tests {
         assert_eq!((stream.gap(), stream.place(2)), (Some(Gap { from: 3, to: 4 }), Place::Behind));
         assert_eq!(stream.waiting_since(), Some(Instant::from_secs(9)), "an arrival moved the stream");
         assert_eq!(stream.release(&mut out), 1);
-        assert_eq!((out, stream.gap(), stream.next()), (vec![0, 1, 2, 4], None, Some(5)));
+        assert_eq!((out, stream.gap(), stream.next()), (vec![0, 1, 2, 4], None, 5));
         assert_eq!(stream.held_bytes(), 0);
     }
 
     #[test]
-    fn an_unknown_start_is_the_lowest_held_when_released_and_nothing_is_lost() {
-        let mut stream = held(None, &[7, 6, 9]);
-        let mut out = Vec::new();
-        assert_eq!(stream.release(&mut out), 0);
-        assert_eq!((out, stream.next()), (vec![6, 7], Some(8)));
-    }
-
-    #[test]
-    fn a_baseline_delivers_what_is_held_before_it_and_waits_for_nothing_there() {
-        let mut stream = held(None, &[3, 5, 9]);
-        let mut out = Vec::new();
-        stream.begin_at(8, &mut out, Instant::ZERO);
-        assert_eq!((out, stream.gap()), (vec![3, 5], Some(Gap { from: 8, to: 9 })));
-    }
-
-    #[test]
     fn a_newer_generation_ends_an_idle_one() {
-        let mut stream = held(Some(5), &[]);
+        let mut stream = held(5, &[]);
         assert_eq!(stream.place(GENERATION), Place::Next);
         assert_eq!(stream.place(GENERATION - 1), Place::Behind);
     }
 
     #[test]
     fn a_newer_generation_waits_for_what_is_known_to_be_missing() {
-        let mut stream = held(Some(5), &[6, GENERATION]);
+        let mut stream = held(5, &[6, GENERATION]);
         let mut out = Vec::new();
         stream.deliver(5, &mut out, Instant::ZERO);
         assert_eq!(out, vec![5, 6, GENERATION]);
 
-        let mut stream = held(Some(5), &[]);
+        let mut stream = held(5, &[]);
         stream.ends_at(7, Instant::ZERO);
         assert_eq!(stream.place(GENERATION + 1), Place::Ahead);
         stream.hold(GENERATION + 1, MessageId::default(), 0, GENERATION + 1, Instant::ZERO);
@@ -295,17 +266,17 @@ mod tests {
 
     #[test]
     fn an_end_told_in_a_newer_generation_leaves_the_older_open_for_repair() {
-        let mut stream = held(Some(5), &[]);
+        let mut stream = held(5, &[]);
         stream.ends_at(GENERATION + 2, Instant::ZERO);
         assert_eq!(stream.gap(), Some(Gap { from: GENERATION, to: GENERATION + 2 }));
         assert_eq!(stream.place(5), Place::Next);
         assert_eq!(stream.release(&mut Vec::new()), 2);
-        assert_eq!((stream.next(), stream.gap()), (Some(GENERATION + 2), None));
+        assert_eq!((stream.next(), stream.gap()), (GENERATION + 2, None));
     }
 
     #[test]
     fn a_dropped_message_counts_as_missing() {
-        let mut stream = held(Some(0), &[1, 2]);
+        let mut stream = held(0, &[1, 2]);
         assert_eq!(stream.drop_last(Instant::ZERO), Some(2));
         assert_eq!(stream.held_bytes(), charge(0));
         let mut out = Vec::new();
@@ -315,7 +286,7 @@ mod tests {
 
     #[test]
     fn the_last_numbers_overflow_nothing() {
-        let mut stream = held(Some(u64::MAX - 1), &[u64::MAX]);
+        let mut stream = held(u64::MAX - 1, &[u64::MAX]);
         let mut out = Vec::new();
         stream.deliver(u64::MAX - 1, &mut out, Instant::ZERO);
         assert_eq!((out, stream.gap()), (vec![u64::MAX - 1, u64::MAX], None));

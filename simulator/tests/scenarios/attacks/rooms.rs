@@ -25,15 +25,20 @@ fn insider_of(mut world: World) -> (World, [NodeIndex; 2], Intruder) {
     (world, members, insider)
 }
 
-/// As [`insider`], and a second one in whose name the first one may forward.
+/// As [`insider`], and a second member, linked as well, whose messages the first one forwards.
 fn insiders() -> (World, [NodeIndex; 2], Intruder, Persona) {
-    let (mut world, members, mut insider) = insider();
+    let (mut world, members, insider) = insider();
     let author = Persona::client(&world, 2);
-    let claims = Bounded::truncated([author.claim(&world, 1).bytes().clone()]);
-    let news = RoomClaims { room: world.room(1), joined_s: 0, claims };
-    insider.say(&mut world, &Message::RoomClaims(news));
+    Intruder::dial(&mut world, S, author.clone()).enter(&mut world, 1);
     world.forget();
     (world, members, insider, author)
+}
+
+/// Says to the victim that `author` is a member.
+fn vouch(world: &mut World, insider: &mut Intruder, author: &Persona) {
+    let claims = Bounded::truncated([author.claim(world, 1).bytes().clone()]);
+    let news = RoomClaims { room: world.room(1), joined_s: 0, claims };
+    insider.say(world, &Message::RoomClaims(news));
 }
 
 fn told_messages(world: &mut World, node: NodeIndex) -> Vec<String> {
@@ -188,6 +193,40 @@ fn a15_replay_after_1_s_31_s_and_a_restart() {
     again.say(&mut world, &Message::RoomMessage(message));
     again.wait(&mut world, secs(10));
     assert_eq!(told_messages(&mut world, S), Vec::<String>::new(), "its number lies before the baseline");
+}
+
+#[test]
+fn a15_what_the_former_run_had_is_forwarded_to_the_new_one() {
+    let (mut world, _, mut insider, author) = insiders();
+    let (first, second) = (author.message(&world, 1, 0, "first"), author.message(&world, 1, 1, "second"));
+    insider.say(&mut world, &Message::RoomMessage(first.clone()));
+    assert_eq!(told_messages(&mut world, S), ["first"]);
+    world.sim.crash(S, Crash::Process);
+    world.pass(secs(1));
+    world.sim.restart(S, true);
+    world.join(S, 1);
+    world.pass(secs(20));
+    world.forget();
+    // The new run knows the author by its claim, and messages of it by others, before it hears from the author itself.
+    let mut insider = Intruder::dial(&mut world, S, insider.me.clone());
+    insider.enter(&mut world, 1);
+    vouch(&mut world, &mut insider, &author);
+    let unproved = world.count(S, "room_messages_unproved");
+    for message in [&first, &second] {
+        insider.say(&mut world, &Message::RoomMessage(message.clone()));
+    }
+    assert_eq!(world.count(S, "room_messages_unproved"), unproved + 2);
+    insider.wait(&mut world, secs(25));
+    assert_eq!(told_messages(&mut world, S), Vec::<String>::new(), "the author is given up by now");
+    // Its own proof says where its stream starts. What lies there comes again, and counts.
+    let mut linked = Intruder::dial(&mut world, S, author);
+    let mut proof = linked.proof(&world, 1);
+    proof.streams = Bounded::truncated([unamed_protocol::wire::message::StreamNext { stream: 0, next: 1 }]);
+    linked.say(&mut world, &Message::RoomProof(proof));
+    for message in [first, second] {
+        linked.say(&mut world, &Message::RoomMessage(message));
+    }
+    assert_eq!(told_messages(&mut world, S), ["second"]);
 }
 
 #[test]
