@@ -36,6 +36,7 @@ mod run;
 pub mod scenario;
 pub mod swarm;
 pub mod sweep;
+mod taint;
 mod trace;
 mod world;
 

@@ -11,7 +11,7 @@ use alloc::vec::Vec;
 
 use super::seen::Seen;
 use super::stream::{Place, Stream};
-use super::{Position, STREAMS_ON_WIRE, charge, generation_start};
+use super::{Position, STREAMS_ON_WIRE, charge};
 use crate::time::Duration;
 use crate::wire::message::{StreamMark, StreamNext};
 use crate::{Instance, Instant, MessageId, PeerId, RoomConfig};
@@ -568,8 +568,8 @@ mod tests {
 
     use super::*;
     use crate::NetworkId;
-    use crate::rooms::ENTRY_BYTES;
     use crate::rooms::testing::{at, boot, id, peer};
+    use crate::rooms::{ENTRY_BYTES, generation_start};
 
     const GAP: u64 = 5;
 

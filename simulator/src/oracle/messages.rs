@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::report::MessageFigures;
+use crate::taint::Tagged;
 
 /// A message of an author that is gone sooner than this after sending is not owed to anyone.
 const AUTHOR_STAYS: Duration = Duration::from_secs(10);
@@ -64,7 +65,9 @@ impl Oracle {
         let id = self.room_id(room);
         let seen = sim.node(author).and_then(|running| running.members(id)).unwrap_or_default();
         let place = self.messages.places_sent.get(&(author, room, recipient)).map_or(0, |place| place + 1);
-        let payload = payload(author, room, place, bytes);
+        let tagged =
+            Tagged { author: author.0, room: room.0, place: u32::try_from(place).unwrap_or(u32::MAX) };
+        let payload = tagged.payload(bytes);
         let digest = sha256(&[&payload]);
         let recipients = recipient.map_or(Recipients::All, |node| Recipients::Only(vec![sim.peer_id(node)]));
         match sim.command(author, |running, now| running.broadcast(id, payload, recipients, now)) {
@@ -136,10 +139,20 @@ impl Oracle {
 
     /// Whether a message that is forgotten can have been sent: its payload says by whom, to which room, and in which place.
     fn was_sent(&self, message: &Message) -> bool {
-        let field = |at: usize| message.payload.get(at..at + 4)?.try_into().ok().map(u32::from_le_bytes);
-        let (Some(author), Some(room)) = (field(0), field(4)) else { return false };
-        self.ids.get(author as usize) == Some(&message.from)
-            && self.rooms.get(room as usize).is_some_and(|known| known.id == message.room)
+        Tagged::of(&message.payload).is_some_and(|tagged| {
+            self.ids.get(tagged.author as usize) == Some(&message.from)
+                && self.rooms.get(tagged.room as usize).is_some_and(|known| known.id == message.room)
+        })
+    }
+
+    /// Looks at who read what since this was last called: the payloads of a room are for those that ever were in it.
+    pub fn check_readings(&self, sim: &mut Simulation) {
+        for (node, room) in sim.take_readings() {
+            let Some(known) = self.rooms.get(room as usize) else { continue };
+            if !known.ever.contains(&node) {
+                sim.add_violation(node, format!("reads what was said in room {room}, in which it never was"));
+            }
+        }
     }
 
     /// Judges and forgets the messages that are old enough.
@@ -200,14 +213,4 @@ impl Oracle {
             ..figures.clone()
         }
     }
-}
-
-/// A payload that no other message has, of at least 16 bytes.
-fn payload(author: NodeIndex, room: RoomIndex, place: u64, bytes: usize) -> bytes::Bytes {
-    let mut content = Vec::with_capacity(bytes.max(16));
-    content.extend_from_slice(&author.0.to_le_bytes());
-    content.extend_from_slice(&room.0.to_le_bytes());
-    content.extend_from_slice(&place.to_le_bytes());
-    content.resize(bytes.max(16), 0x75);
-    content.into()
 }

@@ -177,6 +177,7 @@ impl Oracle {
     /// Makes a room known.
     pub fn add_room(&mut self, sim: &Simulation, key: RoomKey) -> RoomIndex {
         let id = RoomKey::room_id(&sim.config().crypto.public_key(key.secret()));
+        sim.keep_secret(*key.secret());
         let index = RoomIndex(self.rooms.len() as u32);
         self.rooms.push(Room { id, key, members: BTreeSet::new(), ever: BTreeSet::new(), split: None });
         self.room_ids.insert(id, index);

@@ -8,6 +8,7 @@ use unamed_protocol::{Identity, MemberLeftReason};
 
 use super::*;
 use crate::outsider::{Guise, Outsider};
+use crate::taint::Tagged;
 use crate::{BookkeepingCrypto, SimulationConfig};
 
 /// Two members of a room that see each other, and what the oracle made of it.
@@ -147,4 +148,40 @@ fn a_message_that_is_not_what_was_sent_or_not_for_its_receiver_is_seen() {
         let said = format!("{:?}", sim.violations().first());
         assert!(said.contains(sentence), "{sentence}: {said}");
     }
+}
+
+#[test]
+fn what_is_read_by_those_who_may_not_is_seen() {
+    let (mut sim, mut oracle, [a, b], room) = members();
+    oracle.broadcast(&mut sim, a, room, 40, None);
+    let pass = |sim: &mut Simulation, oracle: &Oracle| {
+        let until = sim.now() + Duration::from_secs(2);
+        sim.run_until(until);
+        oracle.check_readings(sim);
+        sim.violations().count()
+    };
+    assert_eq!(pass(&mut sim, &oracle), 0, "{:?}", sim.violations().first());
+    // Members of the one room are told what was said in another, and a key.
+    let other = oracle.add_room(&sim, RoomKey::from_seed([2; 32]));
+    let leak = Tagged { author: 0, room: other.0, place: 0 }.payload(100);
+    let id = oracle.room_id(room);
+    for payload in [leak.clone(), Bytes::copy_from_slice(&[2; 32])] {
+        let said = sim
+            .command(a, |running, now| running.broadcast(id, payload, unamed_protocol::Recipients::All, now));
+        assert!(matches!(said, Some(Ok(_))));
+        pass(&mut sim, &oracle);
+    }
+    // And something goes over a wire that is not enciphered.
+    let wire = sim.open_raw(NodeIndex(0));
+    pass(&mut sim, &oracle);
+    sim.raw_send(wire, leak);
+    pass(&mut sim, &oracle);
+    let said: Vec<String> = sim.violations().first().iter().map(|violation| violation.text.clone()).collect();
+    let expected = [
+        "reads what was said in room 1, in which it never was",
+        "the key of a room came to it",
+        "a payload stands open on the wire to it",
+    ];
+    assert_eq!(said, expected);
+    assert_eq!(sim.violations().first()[0].node, b);
 }

@@ -185,6 +185,7 @@ impl Scenario {
             for told in run.sim.take_events() {
                 run.oracle.observe(&mut run.sim, &told);
             }
+            run.oracle.check_readings(&mut run.sim);
         }
         watch(run.progress(end));
         run.finish(began)

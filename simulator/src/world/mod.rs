@@ -43,6 +43,7 @@ use unamed_protocol::{
 use crate::network::{Clog, Cut, Cuts, Nat, NetworkConfig};
 use crate::queue::EventQueue;
 use crate::rng::{Rng, seed_bytes};
+use crate::taint::{Sighting, Watch, Watched};
 use crate::trace::{Mark, Trace, TraceSample};
 
 mod carrier;
@@ -303,6 +304,8 @@ pub struct Simulation {
     trace: Trace,
     told: Vec<NodeEvent>,
     violations: Violations,
+    /// Where every event is checked: sees who reads what.
+    watch: Option<Arc<Watch>>,
 }
 
 impl Simulation {
@@ -328,6 +331,7 @@ impl Simulation {
             registry: BTreeMap::new(),
             cuts: Cuts::default(),
             held: BTreeMap::new(),
+            watch: (config.check == Check::Every).then(Arc::default),
             trace: Trace::new(),
             told: Vec::new(),
             violations: Violations::default(),
@@ -421,7 +425,10 @@ impl Simulation {
         let start = Start {
             config: Config::clone(&slot.config),
             identity: slot.identity.clone(),
-            crypto: Arc::clone(&self.config.crypto),
+            crypto: self.watch.as_ref().map_or_else(
+                || Arc::clone(&self.config.crypto),
+                |watch| Arc::new(Watched::new(Arc::clone(&self.config.crypto), Arc::clone(watch), index)),
+            ),
             seed: seed_bytes(self.config.seed, "node", u64::from(index), u64::from(slot.run)),
             unix_ms,
             addresses: slot.address.iter().cloned().collect(),
@@ -630,6 +637,30 @@ impl Simulation {
     /// What was told to applications since this was last called, in order.
     pub fn take_events(&mut self) -> Vec<NodeEvent> {
         std::mem::take(&mut self.told)
+    }
+
+    /// From here on this key of a room is to be seen nowhere. Only where every event is checked.
+    pub fn keep_secret(&self, key: [u8; 32]) {
+        if let Some(watch) = &self.watch {
+            watch.add_key(key);
+        }
+    }
+
+    /// Which nodes read payloads of which rooms, each pair once, since this was last called. What stands open on a wire, or is
+    /// the key of a room, becomes a violation. Only where every event is checked.
+    pub(crate) fn take_readings(&mut self) -> Vec<(NodeIndex, u32)> {
+        let sightings = self.watch.as_ref().map(|watch| watch.take()).unwrap_or_default();
+        let mut readings = Vec::new();
+        for sighting in sightings {
+            match sighting {
+                Sighting::Payload { reader, room } => readings.push((NodeIndex(reader), room)),
+                Sighting::OpenPayload { to } => {
+                    self.add_violation(NodeIndex(to), "a payload stands open on the wire to it");
+                }
+                Sighting::Key { to } => self.add_violation(NodeIndex(to), "the key of a room came to it"),
+            }
+        }
+        readings
     }
 
     /// What one node told its application since this or [`take_events`](Self::take_events) was last called, in order.

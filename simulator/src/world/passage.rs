@@ -12,6 +12,7 @@ use unamed_protocol::{
 use super::carrier::{CarrierId, End, EndState, Owner, Parcel, Side};
 use super::{Condition, Crash, NodeEvent, NodeIndex, Pending, Simulation};
 use crate::network::TransportDetection;
+use crate::taint::Place;
 use crate::trace::Mark;
 
 /// How long a line of this rate is busy with so many bytes.
@@ -383,7 +384,10 @@ impl Simulation {
                     self.feed(node, Mark::Writable, link, Input::Writable(link, buffer));
                 }
             }
-            Parcel::Frame(frame) => self.feed(node, Mark::Frame, link, Input::Frame(link, frame)),
+            Parcel::Frame(frame) => {
+                self.watch_frame(node, id, &frame);
+                self.feed(node, Mark::Frame, link, Input::Frame(link, frame));
+            }
             Parcel::Taken(bytes) => {
                 if let Some(carrier) = self.carriers.get_mut(id) {
                     carrier.end_mut(side).credit += bytes;
@@ -400,6 +404,14 @@ impl Simulation {
             }
         }
         Some(node)
+    }
+
+    /// Looks for tainted bytes in a frame. What comes over a data channel is in the clear here, since DTLS hides it.
+    fn watch_frame(&self, node: u32, id: CarrierId, frame: &[u8]) {
+        if let (Some(watch), Some(carrier)) = (&self.watch, self.carriers.get(id)) {
+            let place = if carrier.datagrams { Place::Read } else { Place::Wire };
+            watch.search(node, place, frame);
+        }
     }
 
     /// Grants the sender anew what has arrived, in quarters of the buffer.
