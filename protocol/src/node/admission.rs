@@ -10,6 +10,7 @@ use core::cmp::Reverse;
 
 use super::Node;
 use super::api::{CloseReason, LinkReason, LinkReasons};
+use super::dispatch::Fate;
 use super::links::{DialFor, Link};
 use super::metrics::Counter;
 use crate::link::Peer;
@@ -196,13 +197,14 @@ impl Node {
     }
 
     /// The other end says why it keeps a link.
-    pub(super) fn handle_reasons(&mut self, id: LinkId, mask: u8) {
-        let Some(link) = self.links.get_mut(&id) else { return };
+    pub(super) fn handle_reasons(&mut self, id: LinkId, mask: u8) -> Fate {
+        let link = self.links.get_mut(&id).ok_or(Counter::UnknownLink)?;
         link.remote_reasons.0 = mask;
         if let Some(peer) = link.peer.as_ref().filter(|_| link.is_open()).map(|peer| peer.id) {
             let lasting = LinkReasons(mask).without(LinkReason::SetUp);
             self.table.set_kept_by_peer(peer, !lasting.is_empty());
         }
+        Ok(())
     }
 
     /// The reasons of this end, as it told them last.

@@ -12,6 +12,7 @@ use bytes::Bytes;
 use super::Node;
 use super::api::{CloseReason, LinkReason};
 use super::clock::Timer;
+use super::dispatch::Fate;
 use super::links::{Link, LinkCarrier, LinkState};
 use super::metrics::Counter;
 use crate::config::KeepAlive;
@@ -168,21 +169,22 @@ impl Node {
         self.fail_link(id, CloseReason::DialTimeout, now);
     }
 
-    pub(super) fn handle_circuit_open(&mut self, id: LinkId, open: &CircuitOpen, now: Instant) {
+    pub(super) fn handle_circuit_open(&mut self, id: LinkId, open: &CircuitOpen, now: Instant) -> Fate {
         let key = (id, open.circuit);
         let Some(link) = self.links.get(&id).filter(|link| !link.is_circuit()) else {
-            return self.metrics.count(Counter::CircuitViolations);
+            return Err(Counter::CircuitViolations);
         };
         let parity = open.circuit % 2 == u32::from(link.outbound);
         if !parity || self.circuits.contains_key(&key) {
-            self.metrics.count(Counter::CircuitViolations);
-            return self.refuse_circuit(key, CloseReason::Violation, now);
+            self.refuse_circuit(key, CloseReason::Violation, now);
+            return Err(Counter::CircuitViolations);
         }
         if open.route.is_empty() {
             self.accept_circuit(key, open, now);
         } else {
             self.relay_circuit(key, open, now);
         }
+        Ok(())
     }
 
     fn refuse_circuit(&mut self, key: CircuitKey, reason: CloseReason, now: Instant) {
@@ -313,20 +315,21 @@ impl Node {
         self.send(via, &Message::CircuitOpen(onward), now);
     }
 
-    pub(super) fn handle_circuit_opened(&mut self, id: LinkId, opened: &CircuitOpened, now: Instant) {
+    pub(super) fn handle_circuit_opened(&mut self, id: LinkId, opened: &CircuitOpened, now: Instant) -> Fate {
         let key = (id, opened.circuit);
         let other = match self.circuits.get(&key) {
             Some(CircuitEnd::Endpoint { link, .. }) => {
                 let link = *link;
                 if self.links.get(&link).is_none_or(|link| link.state != LinkState::Dialing) {
-                    return self.metrics.count(Counter::CircuitViolations);
+                    return Err(Counter::CircuitViolations);
                 }
                 self.metrics.count(Counter::CircuitsOpened);
                 self.link_connected(link, now);
-                return self.circuit_writable(link, opened.window);
+                self.circuit_writable(link, opened.window);
+                return Ok(());
             }
             Some(CircuitEnd::Relay(end)) => end.other,
-            None => return self.metrics.count(Counter::CircuitViolations),
+            None => return Err(Counter::CircuitViolations),
         };
         let window = self.config.link.circuit_window_bytes;
         match self.circuits.get_mut(&other) {
@@ -337,12 +340,13 @@ impl Node {
             }
             // A second one, or one by the opener itself, would let more be queued here than the window.
             Some(CircuitEnd::Relay(_) | CircuitEnd::Endpoint { .. }) | None => {
-                self.metrics.count(Counter::CircuitViolations);
-                return self.break_circuit(key, CloseReason::Violation, now);
+                self.break_circuit(key, CloseReason::Violation, now);
+                return Err(Counter::CircuitViolations);
             }
         }
         let opened = CircuitOpened { circuit: other.1, window: self.window() };
         self.send(other.0, &Message::CircuitOpened(opened), now);
+        Ok(())
     }
 
     /// Credit for this node's end of a circuit. What is granted beyond the usual window is not used: it would move what
@@ -353,11 +357,11 @@ impl Node {
         self.link_writable(link, (bytes as usize).min(window.saturating_sub(credit)));
     }
 
-    pub(super) fn handle_circuit_data(&mut self, id: LinkId, data: CircuitData, now: Instant) {
+    pub(super) fn handle_circuit_data(&mut self, id: LinkId, data: CircuitData, now: Instant) -> Fate {
         let key = (id, data.circuit);
         let bytes = CircuitData::charge(data.frame.len());
         match self.circuits.get_mut(&key) {
-            None => self.metrics.count(Counter::CircuitsLate),
+            None => return Err(Counter::CircuitsLate),
             Some(CircuitEnd::Endpoint { link, owed }) => {
                 let link = *link;
                 *owed = owed.saturating_add(bytes);
@@ -366,8 +370,8 @@ impl Node {
             }
             Some(CircuitEnd::Relay(end)) => {
                 if data.frame.is_empty() || bytes > end.window || end.closing.is_some() {
-                    self.metrics.count(Counter::CircuitViolations);
-                    return self.break_circuit(key, CloseReason::Violation, now);
+                    self.break_circuit(key, CloseReason::Violation, now);
+                    return Err(Counter::CircuitViolations);
                 }
                 end.window = end.window.saturating_sub(bytes);
                 self.metrics.add(Counter::CircuitBytesRelayed, data.frame.len() as u64);
@@ -378,6 +382,7 @@ impl Node {
                 self.bound_relayed(now);
             }
         }
+        Ok(())
     }
 
     /// Hands waiting frames to the other side as far as its credit goes.
@@ -470,25 +475,27 @@ impl Node {
         }
     }
 
-    pub(super) fn handle_circuit_credit(&mut self, id: LinkId, credit: &CircuitCredit, now: Instant) {
+    pub(super) fn handle_circuit_credit(&mut self, id: LinkId, credit: &CircuitCredit, now: Instant) -> Fate {
         let other = match self.circuits.get(&(id, credit.circuit)) {
             Some(CircuitEnd::Endpoint { link, .. }) => {
                 let link = *link;
-                return self.circuit_writable(link, credit.bytes);
+                self.circuit_writable(link, credit.bytes);
+                return Ok(());
             }
             Some(CircuitEnd::Relay(end)) => end.other,
-            None => return self.metrics.count(Counter::CircuitsLate),
+            None => return Err(Counter::CircuitsLate),
         };
         if let Some(CircuitEnd::Relay(end)) = self.circuits.get_mut(&other) {
             end.credit = end.credit.saturating_add(credit.bytes as usize);
         }
         self.pump_relay(other, now);
+        Ok(())
     }
 
-    pub(super) fn handle_circuit_reset(&mut self, id: LinkId, reset: &CircuitReset, now: Instant) {
+    pub(super) fn handle_circuit_reset(&mut self, id: LinkId, reset: &CircuitReset, now: Instant) -> Fate {
         let key = (id, reset.circuit);
         match self.circuits.get_mut(&key) {
-            None => self.metrics.count(Counter::CircuitsLate),
+            None => return Err(Counter::CircuitsLate),
             Some(CircuitEnd::Endpoint { link, .. }) => {
                 let link = *link;
                 self.remove_circuit(key);
@@ -500,6 +507,7 @@ impl Node {
                 self.pump_relay(key, now);
             }
         }
+        Ok(())
     }
 
     /// Ends a circuit of this node's own.

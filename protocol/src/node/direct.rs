@@ -21,6 +21,7 @@ use alloc::vec::Vec;
 use super::Node;
 use super::api::{CloseReason, Output, Target};
 use super::clock::Timer;
+use super::dispatch::Fate;
 use super::links::{Link, LinkCarrier, LinkState};
 use super::metrics::Counter;
 use crate::crypto::{Role, sha256};
@@ -212,21 +213,20 @@ impl Node {
     }
 
     /// A signal of a linked peer.
-    pub(super) fn handle_signal(&mut self, id: LinkId, step: SignalStep, now: Instant) {
+    pub(super) fn handle_signal(&mut self, id: LinkId, step: SignalStep, now: Instant) -> Fate {
         let Some(peer) = self.links.get(&id).filter(|link| link.is_open()).and_then(|link| link.peer.clone())
         else {
-            return self.metrics.count(Counter::SignalsLate);
+            return Err(Counter::SignalsLate);
         };
         let taken = if self.links_directly(&peer) && self.is_fellow(peer.id) {
             self.take_signal(id, peer.id, step, now)
         } else {
             Err(Refused::Invalid)
         };
-        match taken {
-            Ok(()) => {}
-            Err(Refused::Invalid) => self.metrics.count(Counter::SignalsInvalid),
-            Err(Refused::Late) => self.metrics.count(Counter::SignalsLate),
-        }
+        taken.map_err(|refused| match refused {
+            Refused::Invalid => Counter::SignalsInvalid,
+            Refused::Late => Counter::SignalsLate,
+        })
     }
 
     fn take_signal(
@@ -424,13 +424,13 @@ impl Node {
     }
 
     /// ICE servers that a service node hands out. Those of one home replace its earlier ones.
-    pub(super) fn handle_ice_servers(&mut self, id: LinkId, handed: IceServers) {
+    pub(super) fn handle_ice_servers(&mut self, id: LinkId, handed: IceServers) -> Fate {
         let link = self.links.get(&id).filter(|link| link.is_open() && link.is_service());
         let host = link.and_then(|link| link.dial.as_ref()).map(|(_, address)| address.host.clone());
         let Some(link) = link.filter(|_| !self.is_service()) else {
-            return self.metrics.count(Counter::IceServersRefused);
+            return Err(Counter::IceServersRefused);
         };
-        let Some(peer) = link.peer.as_ref().map(|peer| peer.id) else { return };
+        let peer = link.peer.as_ref().map(|peer| peer.id).ok_or(Counter::UnknownLink)?;
         let open = self.config.webrtc.third_parties;
         let own = |server: &IceServer| {
             !server.is_turn() && host.as_ref().is_some_and(|host| host.is_named(server.host()))
@@ -441,6 +441,7 @@ impl Node {
         let refused = before.saturating_sub(servers.len());
         self.metrics.add(Counter::IceServersRefused, refused as u64);
         self.directs.handed.insert(peer, servers);
+        Ok(())
     }
 
     /// The configured servers, then those of the homes, each once.

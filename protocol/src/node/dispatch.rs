@@ -9,28 +9,41 @@ use super::standing::Offence;
 use crate::wire::{DecodeError, Message};
 use crate::{Instant, LinkId};
 
+/// What became of a message that came: it was taken, though perhaps not all that is in it, or refused for one reason. Each
+/// refused message is counted under its reason, and once.
+pub(super) type Fate = Result<(), Counter>;
+
 impl Node {
-    /// A message arrived on an established link.
+    /// A message arrived on an established link. It is counted, and if it is refused, for one reason.
     pub(super) fn link_message(&mut self, id: LinkId, bytes: Bytes, now: Instant) {
-        if self.open_peer(id).is_none() {
-            return self.metrics.count(Counter::MessagesUndecodable);
+        self.work.step();
+        self.metrics.count(Counter::MessagesReceived);
+        if let Err(reason) = self.take_message(id, &bytes, now) {
+            self.metrics.count(Counter::MessagesRefused);
+            self.metrics.count(reason);
         }
-        let message = match Message::decode(&bytes) {
+    }
+
+    fn take_message(&mut self, id: LinkId, bytes: &Bytes, now: Instant) -> Fate {
+        let peer = self.open_peer(id).ok_or(Counter::UnknownLink)?;
+        let message = match Message::decode(bytes) {
             Ok(message) => message,
-            Err(DecodeError::UnknownKind(_)) => return self.metrics.count(Counter::MessagesUnknownKind),
+            Err(DecodeError::UnknownKind(_)) => return Err(Counter::MessagesUnknownKind),
             Err(_) => {
-                self.metrics.count(Counter::MessagesUndecodable);
-                if let Some(peer) = self.open_peer(id) {
-                    self.offended(peer, Offence::Undecodable, now);
-                }
-                return;
+                self.offended(peer, Offence::Undecodable, now);
+                return Err(Counter::MessagesUndecodable);
             }
         };
         #[cfg(feature = "byzantine")]
-        let Some(message) = self.deviate(id, message, now) else { return };
+        let Some(message) = self.deviate(id, message, now) else { return Ok(()) };
+        self.dispatch(id, message, now)
+    }
+
+    /// Gives a message to its handler.
+    fn dispatch(&mut self, id: LinkId, message: Message, now: Instant) -> Fate {
         match message {
             // Answered inside the session.
-            Message::Ping(_) | Message::Pong(_) => {}
+            Message::Ping(_) | Message::Pong(_) => Ok(()),
             Message::Goodbye(goodbye) => self.handle_goodbye(id, &goodbye, now),
             Message::Reasons(reasons) => self.handle_reasons(id, reasons.mask),
             Message::Hello(hello) => self.handle_hello(id, &hello, now),
@@ -63,6 +76,7 @@ impl Node {
 
     /// Fires a timer.
     pub(super) fn fire(&mut self, timer: Timer, now: Instant) {
+        self.work.step();
         match timer {
             Timer::Session(id) => self.link_timeout(id, now),
             Timer::Dial(id) => self.fail_link(id, crate::CloseReason::DialTimeout, now),

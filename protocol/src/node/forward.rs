@@ -8,6 +8,7 @@ use bytes::Bytes;
 
 use super::Node;
 use super::clock::Timer;
+use super::dispatch::Fate;
 use super::metrics::Counter;
 use super::standing::Offence;
 use crate::link::Class;
@@ -298,38 +299,34 @@ impl Node {
     }
 
     /// A routed packet arrived.
-    pub(super) fn handle_routed(&mut self, id: LinkId, packet: Routed, now: Instant) {
-        let Some(peer) = self.open_peer(id) else { return };
+    pub(super) fn handle_routed(&mut self, id: LinkId, packet: Routed, now: Instant) -> Fate {
+        let peer = self.open_peer(id).ok_or(Counter::UnknownLink)?;
         if packet.route.iter().next_back() != Some(peer) {
-            self.metrics.count(Counter::RoutedForged);
             self.offended(peer, Offence::Forged, now);
-            return;
+            return Err(Counter::RoutedForged);
         }
         let key = (packet.request, packet.attempt);
         let seen = packet.route.contains(self.me) || !self.seen.insert(key, now);
         let ack = HopAck { request: packet.request, attempt: packet.attempt, seen };
         self.send(id, &Message::HopAck(ack), now);
         if seen {
-            return self.metrics.count(Counter::RoutedDuplicate);
+            return Err(Counter::RoutedDuplicate);
         }
         self.table.clear_suspect(peer);
-        if !self.takes(peer, &packet, now) {
-            return;
-        }
+        self.takes(peer, &packet, now)?;
         if packet.route.len() >= self.config.routing.hops_max {
             self.metrics.count(Counter::RoutedTooLong);
-            return self.terminal(&packet, now);
+            self.terminal(&packet, now);
+        } else if !self.answers_early(&packet, now) {
+            self.metrics.count(Counter::RoutedForwarded);
+            self.forward_or_end(packet, Vec::new(), Vec::new(), now);
         }
-        if self.answers_early(&packet, now) {
-            return;
-        }
-        self.metrics.count(Counter::RoutedForwarded);
-        self.forward_or_end(packet, Vec::new(), Vec::new(), now);
+        Ok(())
     }
 
     /// Whether this node does anything for a packet: within the rates of its origin where that is the neighbour itself, and
     /// within the neighbour's share of the packets that wait for an acknowledgement.
-    fn takes(&mut self, neighbour: PeerId, packet: &Routed, now: Instant) -> bool {
+    fn takes(&mut self, neighbour: PeerId, packet: &Routed, now: Instant) -> Fate {
         let own = packet.route.len() == 1;
         let most = self.config.routing.seen_max;
         let waiting = self.hops.share(neighbour);
@@ -337,10 +334,9 @@ impl Node {
         let crowded = self.hops.len() >= most / 2;
         let fair = most.checked_div(self.peers.len()).unwrap_or(most).max(SHARE_MIN);
         if (own && waiting >= self.config.limits.in_flight) || (crowded && waiting >= fair) {
-            self.metrics.count(Counter::RoutedUnfair);
-            return false;
+            return Err(Counter::RoutedUnfair);
         }
-        !own || self.may_ask(neighbour, Some(packet.purpose), now)
+        if own { self.may_ask(neighbour, Some(packet.purpose), now) } else { Ok(()) }
     }
 
     /// Whether this node answers before the packet reaches the root: as the target, or as one who knows the room.
@@ -369,16 +365,17 @@ impl Node {
         }
     }
 
-    pub(super) fn handle_hop_ack(&mut self, id: LinkId, ack: &HopAck, _now: Instant) {
-        let Some(peer) = self.open_peer(id) else { return };
+    pub(super) fn handle_hop_ack(&mut self, id: LinkId, ack: &HopAck, _now: Instant) -> Fate {
+        let peer = self.open_peer(id).ok_or(Counter::UnknownLink)?;
         let key = (ack.request, ack.attempt);
         let expected = self.hops.get(&key).is_some_and(|hop| hop.tried.contains(&peer));
         if !expected {
-            return self.metrics.count(Counter::AcksUnexpected);
+            return Err(Counter::AcksUnexpected);
         }
         self.hops.remove(&key);
         self.timers.clear(Timer::Hop(key.0, key.1));
         self.table.clear_suspect(peer);
+        Ok(())
     }
 
     /// The next hop is silent: it is suspected, and the next best one takes over.
@@ -444,11 +441,13 @@ impl Node {
             rtts_ms: RttsMs::default(),
             payload: Bytes::from(payload),
         };
-        self.pass_back(reply, now);
+        if let Err(reason) = self.pass_back(reply, now) {
+            self.metrics.count(reason);
+        }
     }
 
     /// Passes a reply on to the previous hop that is still linked; hands it over where this node is the origin.
-    fn pass_back(&mut self, mut reply: Reply, now: Instant) {
+    fn pass_back(&mut self, mut reply: Reply, now: Instant) -> Fate {
         let at = usize::from(reply.at);
         if self.is_service() {
             reply.services |= service_bit(at);
@@ -466,25 +465,26 @@ impl Node {
             }
             reply.at = u8::try_from(earlier).unwrap_or(u8::MAX);
             self.metrics.count(Counter::RepliesForwarded);
-            return self.send_bytes(link, Class::Control, reply.encode(), now);
+            self.send_bytes(link, Class::Control, reply.encode(), now);
+            return Ok(());
         }
-        self.metrics.count(Counter::RepliesUndeliverable);
+        Err(Counter::RepliesUndeliverable)
     }
 
     /// A reply arrived: it must name this node, come from a later hop of its route, and answer a packet that passed here:
     /// else anybody could have a relay send what it likes to whom it likes.
-    pub(super) fn handle_reply(&mut self, id: LinkId, mut reply: Reply, now: Instant) {
-        let Some(peer) = self.open_peer(id) else { return };
+    pub(super) fn handle_reply(&mut self, id: LinkId, mut reply: Reply, now: Instant) -> Fate {
+        let peer = self.open_peer(id).ok_or(Counter::UnknownLink)?;
         let at = usize::from(reply.at);
         let from = reply.route.position(peer);
         let from = from.filter(|from| *from > at && reply.route.get(at) == Some(self.me));
-        let Some(from) = from else { return self.metrics.count(Counter::RepliesInvalid) };
+        let Some(from) = from else { return Err(Counter::RepliesInvalid) };
         if self.links.get(&id).is_some_and(|link| link.is_service()) {
             // Whatever it says of itself.
             reply.services |= service_bit(from);
         }
         if at > 0 && !self.seen.contains(&(reply.request, reply.attempt)) {
-            return self.metrics.count(Counter::RepliesUnsolicited);
+            return Err(Counter::RepliesUnsolicited);
         }
         let rtt = self.rtt_of(peer).map_or(0, |rtt| u16::try_from(rtt.as_millis()).unwrap_or(u16::MAX));
         let wanted = reply.route.len().saturating_sub(1).saturating_sub(at);
@@ -497,7 +497,7 @@ impl Node {
         if let Some(home) = (reply.purpose == Purpose::Connect).then_some(peer) {
             self.add_home_claim(&mut reply, home);
         }
-        self.pass_back(reply, now);
+        self.pass_back(reply, now)
     }
 }
 

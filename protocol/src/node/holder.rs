@@ -5,6 +5,7 @@ use alloc::vec::Vec;
 
 use super::Node;
 use super::clock::Timer;
+use super::dispatch::Fate;
 use super::metrics::Counter;
 use crate::routing::key::replica_key;
 use crate::wire::message::{Replicate, StoreDigest};
@@ -12,11 +13,11 @@ use crate::wire::{Bounded, Message};
 use crate::{Duration, Instant, LinkId, PeerId, RoomId};
 
 impl Node {
-    pub(super) fn handle_replicate(&mut self, id: LinkId, replicate: &Replicate, now: Instant) {
+    pub(super) fn handle_replicate(&mut self, id: LinkId, replicate: &Replicate, now: Instant) -> Fate {
         if !self.is_service() || !self.links.get(&id).is_some_and(|link| link.is_service()) {
-            return self.metrics.count(Counter::ClaimsInvalid);
+            return Err(Counter::ClaimsInvalid);
         }
-        let Some(from) = self.open_peer(id) else { return };
+        let from = self.open_peer(id).ok_or(Counter::UnknownLink)?;
         for bytes in replicate.tombstones.iter() {
             if !self.hold_tombstone(bytes, Some(from), now) {
                 self.metrics.count(Counter::ClaimsInvalid);
@@ -42,6 +43,7 @@ impl Node {
                 self.need_not_tell(slot, *fresh, met.iter().copied());
             }
         }
+        Ok(())
     }
 
     /// A contact became ready: claims that belong to it move at once.
@@ -125,16 +127,17 @@ impl Node {
         self.send_to(partner, &Message::StoreDigest(StoreDigest { room, replica, items, answer }), now);
     }
 
-    pub(super) fn handle_digest(&mut self, id: LinkId, digest: &StoreDigest, now: Instant) {
-        let Some(peer) = self.open_peer(id) else { return };
+    pub(super) fn handle_digest(&mut self, id: LinkId, digest: &StoreDigest, now: Instant) -> Fate {
+        let peer = self.open_peer(id).ok_or(Counter::UnknownLink)?;
         if !self.is_service() || !self.links.get(&id).is_some_and(|link| link.is_service()) {
-            return self.metrics.count(Counter::ClaimsInvalid);
+            return Err(Counter::ClaimsInvalid);
         }
         let copies = self.store.missing(digest.room, digest.replica, &digest.items, now);
         self.send_copies(peer, copies, now);
         if digest.answer && self.store.lacks(digest.room, digest.replica, &digest.items) {
             self.send_digest((digest.room, digest.replica), peer, false, now);
         }
+        Ok(())
     }
 
     pub(super) fn expire_claims(&mut self, now: Instant) {

@@ -19,6 +19,9 @@ impl Node {
         self.check_bounds(&mut broken);
         self.check_shares(&mut broken);
         self.check_timers(&mut broken);
+        if let Some(steps) = self.work.excess {
+            broken.push(format!("a call took {steps} steps"));
+        }
         let leaves = [
             ("table", self.table.check_invariants()),
             ("store", self.store.check_invariants()),

@@ -13,6 +13,7 @@ use super::api::{
     Target,
 };
 use super::clock::Timer;
+use super::dispatch::Fate;
 use super::metrics::Counter;
 use crate::crypto::Role;
 use crate::link::{Class, Outgoing, Peer, Secrecy, Sent, Session, SessionConfig, SessionEvent};
@@ -713,6 +714,7 @@ impl Node {
         let Some(session) = self.links.get_mut(&id).and_then(|link| link.session.as_mut()) else {
             return false;
         };
+        self.work.step();
         self.dirty.insert(id);
         // A frame of this node's own circuit was counted by what it carries.
         let counted = (class != Class::Relay || message.token.is_some())
@@ -761,6 +763,7 @@ impl Node {
                 break;
             };
             let (carrier, handshake) = (link.carrier, link.peer.is_none());
+            self.work.step();
             match carrier {
                 LinkCarrier::WebSocket | LinkCarrier::WebRtc => {
                     self.metrics.count(Counter::FramesSent);
@@ -792,7 +795,7 @@ impl Node {
         }
     }
 
-    pub(super) fn handle_goodbye(&mut self, id: LinkId, goodbye: &Goodbye, now: Instant) {
+    pub(super) fn handle_goodbye(&mut self, id: LinkId, goodbye: &Goodbye, now: Instant) -> Fate {
         let reason = CloseReason::from_wire(goodbye.reason);
         let peer = self.links.get(&id).and_then(|link| link.peer.as_ref()).map(|peer| peer.id);
         let mut learned = Vec::new();
@@ -810,5 +813,6 @@ impl Node {
             self.members_said_goodbye(peer, now);
         }
         self.fail_link(id, reason, now);
+        Ok(())
     }
 }

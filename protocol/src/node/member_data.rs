@@ -12,6 +12,7 @@ use bytes::Bytes;
 use super::Node;
 use super::api::{Event, MemberDataError};
 use super::clock::Timer;
+use super::dispatch::Fate;
 use super::metrics::Counter;
 use crate::rate::Gcra;
 use crate::wire::message::MemberData;
@@ -159,18 +160,18 @@ impl Node {
     }
 
     /// A statement came: of a member, or of a peer that is about to prove the room.
-    pub(super) fn handle_member_data(&mut self, id: LinkId, message: &MemberData, now: Instant) {
-        let Some(peer) = self.open_peer(id) else { return };
+    pub(super) fn handle_member_data(&mut self, id: LinkId, message: &MemberData, now: Instant) -> Fate {
+        let peer = self.open_peer(id).ok_or(Counter::UnknownLink)?;
         let statement = MemberStatement::decode(&message.statement).ok();
         let Some(statement) = statement.filter(|statement| statement.peer() == peer) else {
-            return self.metrics.count(Counter::MemberDataInvalid);
+            return Err(Counter::MemberDataInvalid);
         };
         let room = statement.room_id();
         let Some(state) = self.rooms.get_mut(&room) else {
-            return self.metrics.count(Counter::RoomMessagesForeign);
+            return Err(Counter::RoomMessagesForeign);
         };
         match state.members.get_mut(&peer).filter(|member| member.link == Some(id)) {
-            Some(_) => self.member_says(peer, &statement, now),
+            Some(_) => return self.member_says(peer, &statement, now),
             // Nothing is checked or believed before the proof.
             None => {
                 if let Some(link) = self.links.get_mut(&id) {
@@ -178,29 +179,31 @@ impl Node {
                 }
             }
         }
+        Ok(())
     }
 
     /// A member says something over the link on which it proved itself.
-    fn member_says(&mut self, peer: PeerId, statement: &MemberStatement, now: Instant) {
+    fn member_says(&mut self, peer: PeerId, statement: &MemberStatement, now: Instant) -> Fate {
         let room = statement.room_id();
-        let Some(state) = self.rooms.get_mut(&room) else { return };
+        let Some(state) = self.rooms.get_mut(&room) else { return Err(Counter::RoomMessagesForeign) };
         let Some(member) = state.members.get_mut(&peer).filter(|member| !member.said.is(statement)) else {
-            return;
+            return Ok(());
         };
         if member.said.is_old(statement) {
-            return self.metrics.count(Counter::MemberDataOld);
+            return Err(Counter::MemberDataOld);
         }
         if !member.said.updates.take(self.config.limits.member_data, 1, now) {
-            return self.metrics.count(Counter::MemberDataLimited);
+            return Err(Counter::MemberDataLimited);
         }
         if !statement.verify(self.crypto.as_ref(), &self.config.network) {
-            return self.metrics.count(Counter::MemberDataInvalid);
+            return Err(Counter::MemberDataInvalid);
         }
         let changed = member.said.take(statement);
         if changed && state.joined {
             let data = statement.data().clone();
             self.emit(Event::MemberChanged { room, peer, data });
         }
+        Ok(())
     }
 
     /// What a peer said on a link directly before its proof of a room, if that is its own and for that room.

@@ -9,6 +9,7 @@ use super::Node;
 use super::api::{BroadcastError, Event, Message as Delivery, Recipients};
 use super::circuits::SendToken;
 use super::clock::Timer;
+use super::dispatch::Fate;
 use super::metrics::Counter;
 use super::standing::Offence;
 use crate::crypto::{SEAL_OVERHEAD, sha256};
@@ -351,11 +352,12 @@ impl Node {
         }
     }
 
-    pub(super) fn handle_push_set(&mut self, id: LinkId, set: &PushSet) {
-        let Some(peer) = self.member_on(id, set.room) else { return };
+    pub(super) fn handle_push_set(&mut self, id: LinkId, set: &PushSet) -> Fate {
+        let peer = self.member_on(id, set.room)?;
         if let Some(state) = self.rooms.get_mut(&set.room) {
             state.streams.push_sets.insert(peer, &set.peers);
         }
+        Ok(())
     }
 
     /// A member's link is up and proved: streams begin, or go on where they stopped.
@@ -400,13 +402,13 @@ impl Node {
     }
 
     /// A room message arrived, from its author or from a forwarder.
-    pub(super) fn handle_room_message(&mut self, id: LinkId, message: RoomMessage, now: Instant) {
+    pub(super) fn handle_room_message(&mut self, id: LinkId, message: RoomMessage, now: Instant) -> Fate {
         let Ok(header) = decode_body::<Header>(&message.header) else {
-            return self.metrics.count(Counter::RoomMessagesInvalid);
+            return Err(Counter::RoomMessagesInvalid);
         };
-        let Some(peer) = self.member_on(id, header.room) else { return };
+        let peer = self.member_on(id, header.room)?;
         if !self.message_is_sound(&header, &message, peer, id) {
-            return self.metrics.count(Counter::RoomMessagesInvalid);
+            return Err(Counter::RoomMessagesInvalid);
         }
         let message_id = MessageId(sha256(&[&message.header]));
         let room = header.room;
@@ -415,13 +417,13 @@ impl Node {
         }
         let payload =
             if header.sealed { self.unsealed(&header, &message.body) } else { Some(message.body.clone()) };
-        let Some(payload) = payload else { return self.metrics.count(Counter::RoomMessagesInvalid) };
+        let Some(payload) = payload else { return Err(Counter::RoomMessagesInvalid) };
         let directed = !header.recipients.is_empty();
         let delivery = Delivery { room, from: header.author, id: message_id, directed, payload };
-        let Some(state) = self.rooms.get_mut(&room) else { return };
+        let Some(state) = self.rooms.get_mut(&room) else { return Err(Counter::RoomMessagesForeign) };
         let bytes = message.header.len().saturating_add(message.body.len());
         let accepted = state.streams.inbox.accept(Position::from(&header), message_id, bytes, delivery, now);
-        match accepted.outcome {
+        let fate = match accepted.outcome {
             Outcome::Delivered | Outcome::Held { .. } | Outcome::Unproved => {
                 state.streams.pulls.received(&message_id);
                 if let Outcome::Held { .. } = accepted.outcome {
@@ -429,20 +431,21 @@ impl Node {
                 } else if accepted.outcome == Outcome::Unproved {
                     self.metrics.count(Counter::RoomMessagesUnproved);
                 }
-                self.pass_on(&header, message_id, message, peer, now);
+                // Whether it was passed on before does not matter to who took it.
+                let _ = self.pass_on(&header, message_id, message, peer, now);
+                Ok(())
             }
-            Outcome::Duplicate | Outcome::Late | Outcome::Replay => {
-                self.metrics.count(Counter::RoomMessagesDuplicate);
-            }
+            Outcome::Duplicate | Outcome::Late | Outcome::Replay => Err(Counter::RoomMessagesDuplicate),
             Outcome::Equivocation => {
-                self.metrics.count(Counter::Equivocations);
                 self.offended(header.author, Offence::Equivocation, now);
+                Err(Counter::Equivocations)
             }
-            Outcome::Overflow => self.metrics.count(Counter::QueueOverflows),
-        }
+            Outcome::Overflow => Err(Counter::QueueOverflows),
+        };
         let released = Released { author: header.author, lost: accepted.lost, deliver: accepted.deliver };
         self.deliver_released(room, released);
         self.schedule_streams(room, now);
+        fate
     }
 
     /// Whether a message may be delivered: over its author's own link as of its present instance, or signed by a known
@@ -470,11 +473,18 @@ impl Node {
     }
 
     /// Forwards a signed message to members that its author did not reach, and keeps it for those who ask.
-    fn pass_on(&mut self, header: &Header, id: MessageId, message: RoomMessage, from: PeerId, now: Instant) {
+    fn pass_on(
+        &mut self,
+        header: &Header,
+        id: MessageId,
+        message: RoomMessage,
+        from: PeerId,
+        now: Instant,
+    ) -> Fate {
         if message.signature.is_empty() || (from == header.author && !self.is_signed(header, &message)) {
-            return;
+            return Err(Counter::RoomMessagesInvalid);
         }
-        let Some(state) = self.rooms.get_mut(&header.room) else { return };
+        let state = self.rooms.get_mut(&header.room).ok_or(Counter::RoomMessagesForeign)?;
         let linked: Vec<(PeerId, LinkId)> = state
             .members
             .iter()
@@ -500,7 +510,7 @@ impl Node {
             message: message.clone(),
         });
         if !fresh {
-            return self.metrics.count(Counter::RoomMessagesDuplicate);
+            return Err(Counter::RoomMessagesDuplicate);
         }
         for (peer, link) in linked {
             if push_to.contains(&peer) {
@@ -511,11 +521,14 @@ impl Node {
                 self.send(link, &Message::Announce(announce), now);
             }
         }
+        Ok(())
     }
 
-    pub(super) fn handle_announce(&mut self, id: LinkId, announce: &Announce, now: Instant) {
-        let Some(peer) = self.member_on(id, announce.room) else { return };
-        let Some(state) = self.rooms.get_mut(&announce.room) else { return };
+    pub(super) fn handle_announce(&mut self, id: LinkId, announce: &Announce, now: Instant) -> Fate {
+        let peer = self.member_on(id, announce.room)?;
+        let Some(state) = self.rooms.get_mut(&announce.room) else {
+            return Err(Counter::RoomMessagesForeign);
+        };
         let streams = &mut state.streams;
         let unseen: Vec<MessageId> = announce
             .messages
@@ -525,11 +538,12 @@ impl Node {
             .collect();
         streams.pulls.announced(unseen, peer, now);
         self.schedule_streams(announce.room, now);
+        Ok(())
     }
 
-    pub(super) fn handle_pull(&mut self, id: LinkId, pull: &Pull, now: Instant) {
-        let Some(peer) = self.member_on(id, pull.room) else { return };
-        let Some(state) = self.rooms.get(&pull.room) else { return };
+    pub(super) fn handle_pull(&mut self, id: LinkId, pull: &Pull, now: Instant) -> Fate {
+        let peer = self.member_on(id, pull.room)?;
+        let Some(state) = self.rooms.get(&pull.room) else { return Err(Counter::RoomMessagesForeign) };
         let streams = &state.streams;
         let kept = |id: &MessageId| streams.held.get(id).or_else(|| streams.outbox.retained().get(id));
         let found: Vec<(MessageId, RoomMessage)> = pull
@@ -539,20 +553,22 @@ impl Node {
             .map(|kept| (kept.id, kept.message.clone()))
             .collect();
         self.resend(pull.room, peer, id, found, now);
+        Ok(())
     }
 
     /// What a member lacks by its marks, of own messages and of signed ones of others.
-    pub(super) fn handle_marks(&mut self, id: LinkId, marks: &StreamMarks, now: Instant) {
-        let Some(peer) = self.member_on(id, marks.room) else { return };
-        let Some(state) = self.rooms.get_mut(&marks.room) else { return };
+    pub(super) fn handle_marks(&mut self, id: LinkId, marks: &StreamMarks, now: Instant) -> Fate {
+        let peer = self.member_on(id, marks.room)?;
+        let Some(state) = self.rooms.get_mut(&marks.room) else { return Err(Counter::RoomMessagesForeign) };
         let streams = &mut state.streams;
         if !streams.repairs.answer(peer, now) {
-            return;
+            return Err(Counter::RequestsLimited);
         }
         let mut found = streams.outbox.retained().missing_for(peer, &marks.marks);
         found.extend(streams.held.missing_for(peer, &marks.marks));
         let found = found.into_iter().map(|kept| (kept.id, kept.message.clone())).collect();
         self.resend(marks.room, peer, id, found, now);
+        Ok(())
     }
 
     /// Sends kept messages again, as many as find room: whoever lacks the rest asks again.

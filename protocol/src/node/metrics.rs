@@ -45,6 +45,10 @@ counters! {
     DuplicateLinks => "duplicate_links",
     IdentityConflicts => "identity_conflicts",
     HandshakesFailed => "handshakes_failed",
+    /// Of whatever kind, from authenticated peers.
+    MessagesReceived => "messages_received",
+    /// Of those, refused: each is counted once more, under the reason.
+    MessagesRefused => "messages_refused",
     MessagesUndecodable => "messages_undecodable",
     MessagesUnknownKind => "messages_unknown_kind",
     QueueOverflows => "queue_overflows",
@@ -80,6 +84,8 @@ counters! {
     RepliesForwarded => "replies_forwarded",
     RepliesUndeliverable => "replies_undeliverable",
     RepliesUnsolicited => "replies_unsolicited",
+    /// Of an attempt that is over, and saying no.
+    RepliesLate => "replies_late",
     RepliesInvalid => "replies_invalid",
     RequestsStarted => "requests_started",
     RequestsRetried => "requests_retried",
@@ -124,6 +130,8 @@ counters! {
     ConnectsInvalid => "connects_invalid",
     ProofsInvalid => "room_proofs_invalid",
     ProofsUnknownRoom => "room_proofs_for_other_rooms",
+    /// Of peers for whom the room has no place.
+    ProofsFullRoom => "room_proofs_for_full_rooms",
     RoomsMerged => "rooms_merged",
     /// Not the sender's own, malformed, or falsely signed.
     MemberDataInvalid => "member_data_invalid",

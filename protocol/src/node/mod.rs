@@ -72,6 +72,7 @@ mod standing;
 mod testing;
 mod views;
 mod walk;
+mod work;
 
 pub use held::Held;
 pub use snapshot::SnapshotError;
@@ -93,6 +94,7 @@ use requests::Request;
 use rooms::Room;
 use standing::Standings;
 use walk::Walk;
+use work::Work;
 
 /// A node of the network: one deterministic state machine without I/O.
 ///
@@ -115,6 +117,7 @@ pub struct Node {
     wall: WallClock,
     /// Wall time of the present call, milliseconds since the Unix epoch.
     unix_ms: u64,
+    work: Work,
     born: Instant,
     timers: Timers<Timer>,
     outbox: VecDeque<Output>,
@@ -195,8 +198,7 @@ impl Node {
     #[must_use]
     pub fn new(start: Start, now: Instant) -> Self {
         let Start { config, identity, crypto, seed, unix_ms, addresses, saved } = start;
-        let mut random = Randomness::new(&seed);
-        let saved = saved.unwrap_or_default();
+        let (mut random, saved) = (Randomness::new(&seed), saved.unwrap_or_default());
         let (me, home_room) = life::id_and_home(&identity, crypto.as_ref());
         let instance = life::next_instance(saved.boot, unix_ms, random.requests.next_u64());
         let (static_secret, sealing_secret) = (random.key(), random.key());
@@ -214,6 +216,7 @@ impl Node {
             addresses,
             wall: WallClock::new(unix_ms, now),
             unix_ms,
+            work: Work::default(),
             born: now,
             timers: Timers::new(),
             outbox: VecDeque::new(),
@@ -443,9 +446,11 @@ impl Node {
     /// Begins a call.
     fn enter(&mut self, now: Instant) {
         self.unix_ms = self.wall.unix_ms(now);
+        self.work.begin(self.timers.len());
     }
 
     fn emit(&mut self, event: Event) {
+        self.work.step();
         self.outbox.push_back(Output::Event(event));
     }
 

@@ -9,6 +9,7 @@ use rand_core::Rng as _;
 use super::Node;
 use super::api::{CloseReason, Event};
 use super::clock::Timer;
+use super::dispatch::Fate;
 use super::home_claims::KnownHome;
 use super::links::{DialFor, Link};
 use super::metrics::Counter;
@@ -407,8 +408,8 @@ impl Node {
             && !self.table.would_be_near(claim.peer(), now)
     }
 
-    pub(super) fn handle_hello(&mut self, id: LinkId, hello: &Hello, now: Instant) {
-        let Some(peer) = self.open_peer(id) else { return };
+    pub(super) fn handle_hello(&mut self, id: LinkId, hello: &Hello, now: Instant) -> Fate {
+        let peer = self.open_peer(id).ok_or(Counter::UnknownLink)?;
         if let Some(link) = self.links.get_mut(&id) {
             link.wants = hello.wants;
         }
@@ -436,6 +437,7 @@ impl Node {
             self.send_hello(id, true, now);
         }
         self.timers.set_earlier(Timer::Maintain, now + Duration::from_millis(20));
+        Ok(())
     }
 
     /// Asks for the own nearest service nodes, through a given one where it shall be.

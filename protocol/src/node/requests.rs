@@ -8,6 +8,7 @@ use bytes::Bytes;
 use super::Node;
 use super::api::Hop;
 use super::clock::Timer;
+use super::dispatch::Fate;
 use super::metrics::Counter;
 use crate::routing::key::{home_id, replica_key};
 use crate::wire::message::{ConnectAnswer, Find, FindAnswer, NearestAnswer, PublishAnswer, Purpose};
@@ -327,17 +328,17 @@ impl Node {
     }
 
     /// An answer came back to its origin.
-    pub(super) fn answered(&mut self, reply: &Reply, now: Instant) {
+    pub(super) fn answered(&mut self, reply: &Reply, now: Instant) -> Fate {
         let id = self.request_sent_as(reply.request);
         let Some((id, request)) = id.and_then(|id| Some((id, self.requests.get(&id)?))) else {
-            return self.metrics.count(Counter::RepliesUnsolicited);
+            return Err(Counter::RepliesUnsolicited);
         };
         if reply.attempt > request.attempt || reply.purpose != request.purpose {
-            return self.metrics.count(Counter::RepliesInvalid);
+            return Err(Counter::RepliesInvalid);
         }
         let (key, attempt) = (request.key, request.attempt);
         let Some(mut content) = content_of(reply.purpose, &reply.payload) else {
-            return self.metrics.count(Counter::RepliesInvalid);
+            return Err(Counter::RepliesInvalid);
         };
         if let Content::Find(answer) = &mut content {
             // Before it counts as an answer: what does not hold must not end the search.
@@ -346,14 +347,16 @@ impl Node {
         let terminal = reply.route.iter().next_back();
         if self.is_negative(&content, id) {
             let current = reply.attempt == attempt && self.timers.at(Timer::Retry(id)).is_none();
-            if current {
-                let route = self.hops_of(reply);
-                self.said_no(id, terminal, route, now);
+            if !current {
+                return Err(Counter::RepliesLate);
             }
-            return;
+            let route = self.hops_of(reply);
+            self.said_no(id, terminal, route, now);
+            return Ok(());
         }
         let route = self.hops_of(reply);
         self.end_request(id, route, content, now);
+        Ok(())
     }
 
     /// The claims of this room that hold.

@@ -9,6 +9,7 @@ use bytes::Bytes;
 use super::Node;
 use super::api::{Event, JoinError, JoinOutcome, MemberLeftReason, RoomError, RoomLeftReason};
 use super::clock::Timer;
+use super::dispatch::Fate;
 use super::member_data::{OwnData, Said};
 use super::messages::Streams;
 use super::metrics::Counter;
@@ -675,26 +676,27 @@ impl Node {
         self.send(link, &Message::RoomProof(proof), now);
     }
 
-    pub(super) fn handle_proof(&mut self, id: LinkId, proof: &RoomProof, now: Instant) {
-        let Some(link) = self.links.get(&id).filter(|link| link.is_open()) else { return };
-        let Some(peer) = link.peer.clone() else { return };
+    pub(super) fn handle_proof(&mut self, id: LinkId, proof: &RoomProof, now: Instant) -> Fate {
+        let link = self.links.get(&id).filter(|link| link.is_open()).ok_or(Counter::UnknownLink)?;
+        let peer = link.peer.clone().ok_or(Counter::UnknownLink)?;
         let room = RoomKey::room_id(&proof.room_key);
         if !self.rooms.contains_key(&room) {
-            self.metrics.count(Counter::ProofsUnknownRoom);
-            return self.send(id, &Message::RoomRefused(RoomRefused { room, full: false }), now);
+            self.send(id, &Message::RoomRefused(RoomRefused { room, full: false }), now);
+            return Err(Counter::ProofsUnknownRoom);
         }
         let claim = proof
             .verify(&peer.binding, peer.id, self.me, self.crypto.as_ref(), &self.config.network)
             .then(|| self.checked_claim(&proof.claim, now))
             .flatten()
             .filter(|claim| claim.peer() == peer.id && claim.room_id() == room);
-        let Some(claim) = claim else { return self.metrics.count(Counter::ProofsInvalid) };
+        let Some(claim) = claim else { return Err(Counter::ProofsInvalid) };
         let most = self.config.rooms.mesh_max.saturating_sub(1);
-        let Some(state) = self.rooms.get_mut(&room) else { return };
+        let state = self.rooms.get_mut(&room).ok_or(Counter::ProofsUnknownRoom)?;
         let present = state.members.values().filter(|member| member.present).count();
         let known = state.members.get(&peer.id).is_some_and(|member| member.present);
         if !known && present >= most {
-            return self.send(id, &Message::RoomRefused(RoomRefused { room, full: true }), now);
+            self.send(id, &Message::RoomRefused(RoomRefused { room, full: true }), now);
+            return Err(Counter::ProofsFullRoom);
         }
         state.left.remove(&peer.id);
         self.member_proved(room, id, &peer, claim, now);
@@ -703,6 +705,7 @@ impl Node {
             self.send_proof(room, peer.id, false, now);
         }
         self.check_joined(room, now);
+        Ok(())
     }
 
     /// A peer proved on this link that it knows the room: it is a member.
@@ -766,19 +769,20 @@ impl Node {
         }
     }
 
-    pub(super) fn handle_room_claims(&mut self, id: LinkId, claims: &RoomClaims, now: Instant) {
-        let Some(from) = self.member_on(id, claims.room) else { return };
+    pub(super) fn handle_room_claims(&mut self, id: LinkId, claims: &RoomClaims, now: Instant) -> Fate {
+        let from = self.member_on(id, claims.room)?;
         let listed = self.learn_claims(&claims.claims, now).into_iter();
         let listed: Vec<PeerId> =
             listed.filter(|(room, _)| *room == claims.room).map(|(_, peer)| peer).collect();
         self.seen_by_fellow(claims.room, &listed, now);
-        let Some(state) = self.rooms.get_mut(&claims.room) else { return };
+        let state = self.rooms.get_mut(&claims.room).ok_or(Counter::RoomMessagesForeign)?;
         let settled = u64::from(claims.joined_s) >= PARTS_MEET.as_secs();
         let members = if settled { state.merged_with(from, &listed, now) } else { Vec::new() };
         if !members.is_empty() {
             self.metrics.count(Counter::RoomsMerged);
             self.emit(Event::RoomMerged { room: claims.room, members });
         }
+        Ok(())
     }
 
     /// A fellow member sees these: those that are not linked here are worth another try.
@@ -793,37 +797,36 @@ impl Node {
     }
 
     /// The member of a room that proved itself on this link.
-    pub(super) fn member_on(&mut self, id: LinkId, room: RoomId) -> Option<PeerId> {
-        let peer = self.open_peer(id)?;
+    pub(super) fn member_on(&self, id: LinkId, room: RoomId) -> Result<PeerId, Counter> {
+        let peer = self.open_peer(id).ok_or(Counter::UnknownLink)?;
         let member = self.rooms.get(&room).and_then(|room| room.members.get(&peer));
-        if member.is_some_and(|member| member.link == Some(id)) {
-            return Some(peer);
-        }
-        self.metrics.count(Counter::RoomMessagesForeign);
-        None
+        let linked = member.is_some_and(|member| member.link == Some(id));
+        if linked { Ok(peer) } else { Err(Counter::RoomMessagesForeign) }
     }
 
-    pub(super) fn handle_refused(&mut self, id: LinkId, refused: &RoomRefused, now: Instant) {
-        let Some(peer) = self.open_peer(id) else { return };
-        let Some(state) = self.rooms.get_mut(&refused.room) else { return };
-        let Some(member) = state.members.get_mut(&peer) else { return };
+    pub(super) fn handle_refused(&mut self, id: LinkId, refused: &RoomRefused, now: Instant) -> Fate {
+        let peer = self.open_peer(id).ok_or(Counter::UnknownLink)?;
+        let state = self.rooms.get_mut(&refused.room).ok_or(Counter::RoomMessagesForeign)?;
+        let member = state.members.get_mut(&peer).ok_or(Counter::RoomMessagesForeign)?;
         member.failed = true;
         if refused.full {
             state.full.insert(peer);
             if state.joined && state.is_full() {
-                return self.depart(refused.room, RoomLeftReason::Full, now);
+                self.depart(refused.room, RoomLeftReason::Full, now);
+                return Ok(());
             }
         } else if !member.present || member.link == Some(id) {
             // It is no member, or has left since it proved the room here.
             self.member_gone(refused.room, peer, MemberLeftReason::Left, now);
         }
         self.check_joined(refused.room, now);
+        Ok(())
     }
 
-    pub(super) fn handle_leave(&mut self, id: LinkId, leave: &RoomLeave, now: Instant) {
-        if let Some(peer) = self.member_on(id, leave.room) {
-            self.member_gone(leave.room, peer, MemberLeftReason::Left, now);
-        }
+    pub(super) fn handle_leave(&mut self, id: LinkId, leave: &RoomLeave, now: Instant) -> Fate {
+        let peer = self.member_on(id, leave.room)?;
+        self.member_gone(leave.room, peer, MemberLeftReason::Left, now);
+        Ok(())
     }
 
     pub(super) fn members_said_goodbye(&mut self, peer: PeerId, now: Instant) {

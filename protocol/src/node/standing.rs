@@ -15,6 +15,7 @@ use alloc::collections::BTreeMap;
 use super::Node;
 use super::api::CloseReason;
 use super::clock::Timer;
+use super::dispatch::Fate;
 use super::metrics::Counter;
 use crate::rate::Gcra;
 use crate::wire::message::Purpose;
@@ -126,19 +127,16 @@ impl Standings {
 }
 
 impl Node {
-    /// Whether a peer may ask for this now, as its first hop; counts it.
-    pub(super) fn may_ask(&mut self, peer: PeerId, purpose: Option<Purpose>, now: Instant) -> bool {
+    /// Whether a peer may ask for this now, as its first hop.
+    pub(super) fn may_ask(&mut self, peer: PeerId, purpose: Option<Purpose>, now: Instant) -> Fate {
         let limits = &self.config.limits;
         // A holder tells all claimants of a room of a newcomer at once: what holders may do is not for clients' rates.
         let service =
             self.peers.get(&peer).and_then(|id| self.links.get(id)).is_some_and(|link| link.is_service());
         if purpose == Some(Purpose::Notify) && service {
-            return true;
+            return Ok(());
         }
-        let Some(standing) = self.standings.entry(peer, limits, now) else {
-            self.metrics.count(Counter::RequestsLimited);
-            return false;
-        };
+        let standing = self.standings.entry(peer, limits, now).ok_or(Counter::RequestsLimited)?;
         let (allowed, counter) = match purpose {
             Some(Purpose::Publish | Purpose::Withdraw) => {
                 (standing.publishes.take(limits.publishes, 1, now), Counter::PublishesLimited)
@@ -150,10 +148,7 @@ impl Node {
                 (standing.requests.take(limits.requests, 1, now), Counter::RequestsLimited)
             }
         };
-        if !allowed {
-            self.metrics.count(counter);
-        }
-        allowed
+        if allowed { Ok(()) } else { Err(counter) }
     }
 
     /// How much credit for relayed bytes may be given now to whoever is at the other end of a link, counted as given: all

@@ -26,6 +26,7 @@ use bytes::Bytes;
 use super::Node;
 use super::api::{CloseReason, Hop};
 use super::clock::Timer;
+use super::dispatch::Fate;
 use super::links::DialFor;
 use super::metrics::Counter;
 use super::requests::{Content, Request, Task};
@@ -395,14 +396,12 @@ impl Node {
     }
 
     /// A question of somebody's walk.
-    pub(super) fn handle_query(&mut self, id: LinkId, query: &Query, now: Instant) {
-        let Some(peer) = self.open_peer(id) else { return };
+    pub(super) fn handle_query(&mut self, id: LinkId, query: &Query, now: Instant) -> Fate {
+        let peer = self.open_peer(id).ok_or(Counter::UnknownLink)?;
         if !self.is_service() {
-            return self.metrics.count(Counter::MessagesUndecodable);
+            return Err(Counter::MessagesUndecodable);
         }
-        if !self.may_ask(peer, None, now) {
-            return;
-        }
+        self.may_ask(peer, None, now)?;
         let mut newer = None;
         if let Some(bytes) = &query.claim {
             match self.checked_claim(bytes, now) {
@@ -423,15 +422,16 @@ impl Node {
         let claims = Bounded::truncated(own.into_iter().chain(others));
         let answer = QueryAnswer { request: query.request, homes, claims, newer };
         self.send(id, &Message::QueryAnswer(answer), now);
+        Ok(())
     }
 
     /// The answer of a service node to a walk of this node.
-    pub(super) fn handle_query_answer(&mut self, link: LinkId, answer: &QueryAnswer, now: Instant) {
-        let Some(peer) = self.open_peer(link) else { return };
+    pub(super) fn handle_query_answer(&mut self, link: LinkId, answer: &QueryAnswer, now: Instant) -> Fate {
+        let peer = self.open_peer(link).ok_or(Counter::UnknownLink)?;
         let id = answer.request;
         let asked = self.walks.get_mut(&id).and_then(|walk| walk.state_of(peer));
         let Some(state) = asked.filter(|state| matches!(state, Asked::Waiting(_))) else {
-            return self.metrics.count(Counter::RepliesUnsolicited);
+            return Err(Counter::RepliesUnsolicited);
         };
         *state = Asked::Answered(false);
         let mut nearer = Vec::new();
@@ -450,6 +450,7 @@ impl Node {
         self.leave_walked(peer, now);
         self.advance_walk(id, now);
         self.resume_walks(now);
+        Ok(())
     }
 
     /// Where a service node is dialled whose home claim was taken. What is known of it comes first: beside that, the claim

@@ -148,3 +148,12 @@ fn what_is_beyond_its_bound_or_not_accounted_is_seen() {
         node.dirty.insert(GONE);
     });
 }
+
+#[test]
+fn a_call_that_takes_too_many_steps_is_seen() {
+    seen("a call took 8193 steps", |node, _| {
+        node.work.begin(0);
+        (0..8193).for_each(|_| node.work.step());
+        node.work.begin(0);
+    });
+}

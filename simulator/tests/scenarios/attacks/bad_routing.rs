@@ -12,16 +12,52 @@ use crate::dsl::{World, ms, secs};
 /// A row: what is sent, the counter that shows it, and by how much that grows.
 pub(super) type Row = (&'static str, Vec<Vec<u8>>, &'static str, u64);
 
-/// Plays each row to `S`: the counter grows as stated, the link stands, and nothing is said of members or messages.
+/// What a bad input may be counted as.
+const REASONS: [&str; 24] = [
+    "acks_unexpected",
+    "circuit_messages_late",
+    "circuit_violations",
+    "claims_invalid",
+    "connects_invalid",
+    "equivocations",
+    "ice_servers_refused",
+    "member_data_invalid",
+    "member_data_old",
+    "messages_undecodable",
+    "messages_unknown_kind",
+    "queue_overflows",
+    "replies_invalid",
+    "replies_undeliverable",
+    "replies_unsolicited",
+    "requests_limited",
+    "room_messages_duplicate",
+    "room_messages_from_non_members",
+    "room_messages_invalid",
+    "room_proofs_for_other_rooms",
+    "room_proofs_invalid",
+    "routed_duplicate",
+    "routed_forged",
+    "signals_invalid",
+];
+
+/// Plays each row to `S`: the counter grows as stated and no other reason's does, who is refused whole is so once, the link
+/// stands, and nothing is said of members or messages.
 pub(super) fn play(world: &mut World, intruder: &mut Intruder, rows: Vec<Row>) {
     for (name, messages, counter, times) in rows {
-        let before = world.count(S, counter);
+        let before: Vec<u64> = REASONS.iter().map(|reason| world.count(S, reason)).collect();
+        let (refused, counted, many) =
+            (world.count(S, "messages_refused"), world.count(S, counter), messages.len() as u64);
         for message in messages {
             intruder.queue_bytes(world, message);
         }
         intruder.wait(world, ms(300));
-        assert_eq!(world.count(S, counter) - before, times, "{name}: {counter}");
+        assert_eq!(world.count(S, counter) - counted, times, "{name}: {counter}");
         assert!(intruder.is_linked(world), "{name}");
+        for (reason, before) in REASONS.iter().zip(before).filter(|(reason, _)| **reason != counter) {
+            assert_eq!(world.count(S, reason), before, "{name}: {counter}, and {reason} too");
+        }
+        let refused = world.count(S, "messages_refused") - refused;
+        assert!(refused == 0 || refused == times, "{name}: {refused} of {many} messages refused");
     }
 }
 
