@@ -27,6 +27,7 @@ mod flat;
 mod network;
 mod oracle;
 mod outsider;
+#[cfg(feature = "plots")]
 pub mod plots;
 mod queue;
 pub mod recording;
@@ -34,6 +35,7 @@ mod report;
 mod rng;
 mod run;
 pub mod scenario;
+mod stopwatch;
 pub mod swarm;
 pub mod sweep;
 mod taint;

@@ -20,7 +20,6 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::thread;
-use std::time::Instant as WallClock;
 
 use serde::Serialize;
 
@@ -30,6 +29,7 @@ use crate::rng::Rng;
 use crate::scenario::{
     ChurnMode, CryptoKind, Detection, Fault, FaultKind, Malicious, MaliciousKind, NatShares, Scenario,
 };
+use crate::stopwatch::Stopwatch;
 use crate::world::Check;
 use crate::{Report, RunOptions};
 
@@ -268,10 +268,10 @@ fn one(seed: u64, trace: Option<Box<dyn Write + Send>>) -> (Scenario, Result<Rep
 #[must_use]
 pub fn trace(seed: u64, sink: Box<dyn Write + Send>) -> Summary {
     let mut summary = Summary { from: seed, until: seed.saturating_add(1), ..Summary::default() };
-    let began = WallClock::now();
+    let began = Stopwatch::start();
     let (scenario, run) = one(seed, Some(sink));
     summary.take(seed, &scenario, run);
-    summary.median_wall_s = began.elapsed().as_secs_f64();
+    summary.median_wall_s = began.seconds();
     summary.longest_wall_s = (summary.median_wall_s, seed);
     summary
 }
@@ -290,9 +290,9 @@ pub fn carry_out(seeds: Range<u64>, threads: usize, watch: &(dyn Fn(Progress) + 
                     if seed >= seeds.end {
                         break;
                     }
-                    let began = WallClock::now();
+                    let began = Stopwatch::start();
                     let (scenario, run) = one(seed, None);
-                    let wall_s = began.elapsed().as_secs_f64();
+                    let wall_s = began.seconds();
                     let mut shared = shared.lock().unwrap_or_else(PoisonError::into_inner);
                     let (summary, walls) = &mut *shared;
                     summary.take(seed, &scenario, run);

@@ -12,8 +12,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use bytes::Bytes;
 use unamed_protocol::crypto::{Cipher, Crypto, CryptoError, Finished, Handshake, Role, Signature};
 
-/// What tagged payloads begin with.
-const TAG: [u8; 4] = [0xa7, 0x1e, 0xd3, 0x5c];
+/// What tagged payloads begin with: so long that thousands of runs have no ciphertext in which it stands by chance.
+const TAG: [u8; 8] = [0xa7, 0x1e, 0xd3, 0x5c, 0x09, 0xf4, 0x62, 0xb8];
 
 /// Where a payload belongs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -28,7 +28,7 @@ pub(crate) struct Tagged {
 
 impl Tagged {
     /// Bytes of a tag.
-    pub(crate) const BYTES: usize = 16;
+    pub(crate) const BYTES: usize = 20;
 
     /// A payload of this many bytes, which no other message has; of a tag's length at least.
     pub(crate) fn payload(self, bytes: usize) -> Bytes {
@@ -271,7 +271,7 @@ mod tests {
         let tagged = Tagged { author: 1, room: 2, place: 3 };
         let payload = tagged.payload(20);
         assert_eq!((payload.len(), Tagged::of(&payload)), (20, Some(tagged)));
-        assert_eq!(Tagged::of(&payload[..15]), None);
+        assert_eq!(Tagged::of(&payload[..19]), None);
         watch.search(7, Place::Read, &[&[TAG[0], 0][..], &payload].concat());
         watch.search(7, Place::Read, &payload);
         watch.search(8, Place::Wire, &payload);
@@ -290,7 +290,7 @@ mod tests {
         let watch = Arc::new(Watch::default());
         let [us, them]: [Box<dyn Crypto>; 2] =
             [1, 2].map(|node| Box::new(Watched::new(Arc::new(IdealCrypto), Arc::clone(&watch), node)) as _);
-        let secret = |room| Tagged { author: 0, room, place: 0 }.payload(16);
+        let secret = |room| Tagged { author: 0, room, place: 0 }.payload(Tagged::BYTES);
         let recipient = them.sealing_public_key(&[4; 32]);
         let sealed = us.seal(&recipient, &[5; 32], b"to them", &secret(0)).expect("a good key");
         assert!(us.open(&[3; 32], b"to them", &sealed).is_none());

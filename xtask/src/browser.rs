@@ -7,8 +7,9 @@ use std::process::Command;
 
 use crate::run;
 
-/// The command for all browser tests, with what it needs installed; why not, where that is missing.
-pub(crate) fn command(root: &Path) -> Result<Command, String> {
+/// The command for all browser tests, with what it needs installed; why not, where that is missing. `digest` is the folder
+/// of the module that [`web::digest`](crate::web::digest) made.
+pub(crate) fn command(root: &Path, digest: &Path) -> Result<Command, String> {
     let tests = root.join("tests/browser");
     install_browser()?;
     if !tests.join("node_modules/playwright-core").exists() {
@@ -25,7 +26,9 @@ pub(crate) fn command(root: &Path) -> Result<Command, String> {
     command.args(["--net", "./netns.sh", "npm", "test", "--silent"]);
     command
         .env("UNAMED_BIN", run::program(root, "unamed"))
-        .env("UNAMED_HOSTILE", run::program(root, "unamed-hostile"));
+        .env("UNAMED_HOSTILE", run::program(root, "unamed-hostile"))
+        .env("UNAMED_DIGEST", run::program(root, "unamed-digest"))
+        .env("UNAMED_DIGEST_MODULE", digest);
     Ok(command)
 }
 

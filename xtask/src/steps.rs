@@ -32,7 +32,7 @@ pub(crate) fn test(root: &Path, quick: bool, build_std: bool) -> bool {
     });
     report.step("tests", || tests(root, &count));
     if !quick {
-        report.step("browser tests", || browser_tests(root, &count));
+        report.step("browser tests", || browser_tests(root, build_std, &count));
         report.step("doc tests", || {
             counted(&mut run::cargo(root, &["test", "--doc", "--workspace", "--locked"]), &count)
         });
@@ -127,8 +127,8 @@ fn rolling_upgrade(root: &Path) -> Outcome {
     }
 }
 
-fn browser_tests(root: &Path, count: &Mutex<Count>) -> Outcome {
-    match browser::command(root) {
+fn browser_tests(root: &Path, build_std: bool, count: &Mutex<Count>) -> Outcome {
+    match web::digest(root, build_std).and_then(|digest| browser::command(root, &digest)) {
         Ok(mut command) => counted(&mut command, count),
         Err(why) => Err(why).into(),
     }

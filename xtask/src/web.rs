@@ -41,7 +41,7 @@ pub(crate) fn web(root: &Path, build_std: bool) -> bool {
 /// # Errors
 /// What went wrong, as one line.
 pub(crate) fn build(root: &Path, build_std: bool) -> Result<(), String> {
-    let module = compile(root, build_std)?;
+    let module = compile(root, build_std, "unamed-web")?;
     let tool = tool(root)?;
     let package = root.join("driver-web/npm/wasm");
     fs::create_dir_all(&package).map_err(|error| format!("{}: {error}", package.display()))?;
@@ -69,12 +69,25 @@ fn choose(build_std: bool, has: impl FnOnce() -> bool, add: impl FnOnce() -> boo
     if !build_std && (has() || add()) { Std::Rustup } else { Std::Debian }
 }
 
-/// The module as rustc makes it.
-fn compile(root: &Path, build_std: bool) -> Result<PathBuf, String> {
-    let args = ["build", "-p", "unamed-web", "--locked", "--profile", "web", "--target", TARGET];
+/// Builds the module by which tests compare WebAssembly with programs, and the scripts around it; the folder.
+///
+/// # Errors
+/// What went wrong, as one line.
+pub(crate) fn digest(root: &Path, build_std: bool) -> Result<PathBuf, String> {
+    let module = compile(root, build_std, "unamed-digest")?;
+    let folder = run::target_dir(root).join("digest");
+    fs::create_dir_all(&folder).map_err(|error| format!("{}: {error}", folder.display()))?;
+    run::run(Command::new(tool(root)?).arg("bind").arg(&module).arg(&folder))?;
+    Ok(folder)
+}
+
+/// The module of a crate as rustc makes it.
+fn compile(root: &Path, build_std: bool, package: &str) -> Result<PathBuf, String> {
+    let args = ["build", "-p", package, "--lib", "--locked", "--profile", "web", "--target", TARGET];
+    let module = format!("web/{}.wasm", package.replace('-', "_"));
     if choose(build_std, || has_std(root), || add_std(root)) == Std::Rustup {
         run::run(&mut run::cargo(root, &args))?;
-        return Ok(run::target_dir(root).join(TARGET).join("web/unamed_web.wasm"));
+        return Ok(run::target_dir(root).join(TARGET).join(module));
     }
     let rustc = debian_rustc()?;
     // A target directory of its own: another compiler, and a standard library that is built once.
@@ -86,7 +99,7 @@ fn compile(root: &Path, build_std: bool) -> Result<PathBuf, String> {
     command.env("CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_LINKER", linker(root)?);
     println!("building the standard library from Debian's sources: some minutes, once");
     run::run(&mut command)?;
-    Ok(target.join(TARGET).join("web/unamed_web.wasm"))
+    Ok(target.join(TARGET).join(module))
 }
 
 /// Whether rustup's compiler has the standard library for browsers.

@@ -1,7 +1,5 @@
 //! The end of a run: the figures, and the verdict.
 
-use std::time::Instant as WallClock;
-
 use unamed_protocol::{Instant, LinkReason, NodeKind};
 
 use super::direct::direct_figures;
@@ -9,10 +7,11 @@ use super::{Outcome, Run, link_figures, meter};
 use crate::oracle::Oracle;
 use crate::recording::Recording;
 use crate::report::{BootstrapFigures, DirectFigures, LinkFigures, RecoveryFigures, Report};
+use crate::stopwatch::Stopwatch;
 use crate::world::Simulation;
 
 impl Run<'_> {
-    pub(super) fn finish(mut self, began: (WallClock, Option<u64>)) -> Outcome {
+    pub(super) fn finish(mut self, began: (Stopwatch, Option<u64>)) -> Outcome {
         let memory_bytes_per_node = self.memory_per_node(began.1);
         self.sim.check_all();
         self.oracle.check_deadlines(&mut self.sim);
@@ -24,7 +23,7 @@ impl Run<'_> {
         let violations = self.sim.violations().first().to_vec();
         let details = violations.iter().map(ToString::to_string).chain(self.oracle.details().cloned());
         let (first_services, first_clients) = self.oracle.first_node_links();
-        let wall_s = began.0.elapsed().as_secs_f64();
+        let wall_s = began.0.seconds();
         let mut report = Report {
             seed: self.scenario.seed,
             service_nodes: self.scenario.nodes.service as usize,

@@ -19,7 +19,6 @@
 use core::time::Duration;
 use std::fmt;
 use std::io::Write;
-use std::time::Instant as WallClock;
 
 use unamed_protocol::{Config, Instant, KeepAlive, NetworkId, NodeKind, RoomKey};
 
@@ -29,6 +28,7 @@ use crate::recording::{Gauges, Recording};
 use crate::report::{BootstrapFigures, DirectFigures, RecoveryFigures, Report};
 use crate::rng::{Rng, seed_bytes, zipf};
 use crate::scenario::{ChurnMode, Detection, FaultKind, Scenario};
+use crate::stopwatch::Stopwatch;
 use crate::trace::TraceSample;
 use crate::world::{Check, Condition, NodeIndex, Simulation, SimulationConfig, Step, Violation};
 
@@ -169,7 +169,7 @@ impl Scenario {
     /// A scenario that was not read from a file should be [`check`](Self::check)ed before: values out of range are not
     /// looked for.
     pub fn run(&self, options: RunOptions, mut watch: impl FnMut(Progress)) -> Outcome {
-        let began = (WallClock::now(), meter::resident_bytes());
+        let began = (Stopwatch::start(), meter::resident_bytes());
         let mut run = Run::new(self, options);
         run.plan();
         let end = Instant::ZERO + self.duration;
