@@ -17,6 +17,9 @@
 //! | people and phases | [`Scenario`], [`scenario::Workload`] |
 //! | judgement | [`Oracle`] |
 //!
+//! The features `cli` (the program `unamed-sim`) and `plots` are on by default. Without them the library runs as WebAssembly
+//! too, with the same results; there it knows no wall time.
+//!
 //! What is not modelled: packet loss and congestion (TCP turns them into delay), CPU time, TLS, and NAT, of which there is
 //! only the class of each client ([`Simulation::nat`]).
 
