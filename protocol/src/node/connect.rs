@@ -10,7 +10,7 @@ use super::home_claims::KnownHome;
 use super::links::DialFor;
 use super::metrics::Counter;
 use super::requests::{Answer, Content, Request, Task};
-use super::rooms::{Member, Room};
+use super::rooms::Room;
 use crate::crypto::sha256;
 use crate::routing::key::home_id;
 use crate::wire::message::{Connect, ConnectAbout, ConnectAnswer, ConnectReply, ConnectRequest, Purpose};
@@ -21,7 +21,7 @@ use crate::{Duration, Instant, PeerId, RoomId};
 const CONNECT_TTL: Duration = Duration::from_secs(30);
 /// When a member whose homes said that it is not there is looked for among its room's claims: by one that can speak to
 /// the others, and by a second one, should the first be about to go.
-const DENIED_PUBLISH: [Duration; 2] = [Duration::from_secs(20), Duration::from_secs(60)];
+pub(super) const DENIED_PUBLISH: [Duration; 2] = [Duration::from_secs(20), Duration::from_secs(60)];
 /// How long whoever is back in the network waits before it asks again for members that were denied: its homes are chosen.
 const RETURNED: Duration = Duration::from_secs(1);
 /// How long the other end may take to dial, once it said that it would.
@@ -209,7 +209,7 @@ impl Node {
         };
         let member = self.rooms.get_mut(&room).and_then(|state| state.members.get_mut(&peer));
         if let Some(member) = member.filter(|member| member.claim.homes().contains(&home)) {
-            member.denied.insert(home);
+            member.note_denial(home);
         }
     }
 
@@ -262,10 +262,10 @@ impl Node {
     /// denied them, with nothing new to be told of: they are asked for again. The last of a pair to come back finds the other.
     pub(super) fn forget_denials(&mut self, now: Instant) {
         for (room, state) in &mut self.rooms {
-            let denied = |member: &Member| member.link.is_none() && !member.denied.is_empty();
-            for (peer, member) in state.members.iter_mut().filter(|(_, member)| denied(member)) {
-                member.denied.clear();
-                self.timers.set_earlier(Timer::Connect(*room, *peer), now + RETURNED);
+            for (peer, member) in state.members.iter_mut().filter(|(_, member)| member.link.is_none()) {
+                if member.forget_denials() {
+                    self.timers.set_earlier(Timer::Connect(*room, *peer), now + RETURNED);
+                }
             }
         }
     }

@@ -9,6 +9,7 @@ use bytes::Bytes;
 use super::Node;
 use super::api::{Event, JoinError, JoinOutcome, MemberLeftReason, RoomError, RoomLeftReason};
 use super::clock::Timer;
+use super::connect::DENIED_PUBLISH;
 use super::dispatch::Fate;
 use super::member_data::{OwnData, Said};
 use super::messages::Streams;
@@ -71,6 +72,20 @@ impl Room {
         self.full.len() > took.count()
     }
 
+    /// The claims that a publish names as known: all that last, so that the renewal of one that ends soon comes; but once not
+    /// those of members whose homes deny them, so that the newest comes.
+    fn known_claims(&mut self, unix_ms: u64) -> Vec<u64> {
+        let mut known = Vec::new();
+        for member in self.members.values_mut() {
+            if member.is_to_be_sought() {
+                member.sought = true;
+            } else if member.claim.is_current(unix_ms, Duration::ZERO) {
+                known.push(member.claim.mark());
+            }
+        }
+        known
+    }
+
     fn joined_s(&self, now: Instant) -> u32 {
         u32::try_from(now.since(self.asked).as_secs()).unwrap_or(u32::MAX)
     }
@@ -127,7 +142,9 @@ pub(super) struct Member {
     /// Whether all its homes were tried in vain.
     pub(super) failed: bool,
     /// Homes of its claim that said themselves that it is not there.
-    pub(super) denied: BTreeSet<PeerId>,
+    denied: BTreeSet<PeerId>,
+    /// Whether a publish asked for its newest claim since then.
+    sought: bool,
     /// What it says of itself.
     pub(super) said: Said,
 }
@@ -145,6 +162,7 @@ impl Member {
             tries: 0,
             failed: false,
             denied: BTreeSet::new(),
+            sought: false,
             said: Said::default(),
         }
     }
@@ -153,7 +171,18 @@ impl Member {
     fn renew(&mut self, claim: Claim) {
         self.claim = claim;
         self.failed = false;
-        self.denied.clear();
+        self.forget_denials();
+    }
+
+    /// A home of its claim said that it is not there.
+    pub(super) fn note_denial(&mut self, home: PeerId) {
+        self.denied.insert(home);
+    }
+
+    /// Its homes are worth asking again; whether one had denied it.
+    pub(super) fn forget_denials(&mut self) -> bool {
+        self.sought = false;
+        !core::mem::take(&mut self.denied).is_empty()
     }
 
     /// The home to ask for it: one after the other, except those that said that it is not there.
@@ -169,6 +198,13 @@ impl Member {
     pub(super) fn is_denied(&self) -> bool {
         let homes = self.claim.homes();
         homes.iter().filter(|home| self.denied.contains(home)).count() >= homes.len().min(2)
+    }
+
+    /// Whether its homes deny it, and the holders of its claim were not asked since. Its homes may have been wrong: in an
+    /// outage that cut off both ends it comes back to them later, or has two links to one of them for a moment, and then a
+    /// newer claim with the same homes is all that says so.
+    fn is_to_be_sought(&self) -> bool {
+        self.link.is_none() && !self.sought && self.is_denied()
     }
 }
 
@@ -291,11 +327,8 @@ impl Node {
         };
         let claim =
             Claim::make(&terms, &state.key, &self.identity, self.crypto.as_ref(), &self.config.network);
-        // A claim that ends soon is not named, so that its renewal comes.
-        let lasting = state.members.values().filter(|member| member.claim.is_current(issued, Duration::ZERO));
-        let known = lasting.map(|member| member.claim.mark());
-        let payload =
-            encode_body(&Publish { claim: claim.bytes().clone(), known: Bounded::truncated(known) });
+        let known = Bounded::truncated(state.known_claims(issued));
+        let payload = encode_body(&Publish { claim: claim.bytes().clone(), known });
         let rehomed = state.claim.as_ref().is_some_and(|old| old.homes() != claim.homes());
         let news = RoomClaims {
             room,
@@ -472,7 +505,10 @@ impl Node {
             }
             None => {
                 let latest = state.claim.as_ref().map_or(Duration::MAX, super::life::renew_within);
-                self.config.routing.republish.max(slow_down).min(latest)
+                let pause = self.config.routing.republish.max(slow_down).min(latest);
+                // Of those denied while this claim was published it asked nobody.
+                let seeks = state.members.values().any(|member| member.is_to_be_sought());
+                if seeks { pause.min(DENIED_PUBLISH[0]) } else { pause }
             }
         };
         let pause = self.random.jittered(pause);
@@ -790,7 +826,7 @@ impl Node {
         let Some(state) = self.rooms.get_mut(&room) else { return };
         for peer in seen {
             if let Some(member) = state.members.get_mut(peer).filter(|member| member.link.is_none()) {
-                member.denied.clear();
+                member.forget_denials();
                 self.timers.set_earlier(Timer::Connect(room, *peer), now + Duration::from_secs(1));
             }
         }
