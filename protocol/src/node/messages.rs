@@ -106,6 +106,11 @@ impl Streams {
         }
     }
 
+    /// Whether this node proved itself to `peer` on `link` since it joined.
+    pub(super) fn has_proved_to(&self, peer: PeerId, link: LinkId) -> bool {
+        self.told_end.get(&peer).is_some_and(|(told, _)| *told == link)
+    }
+
     /// The link to a member is gone, and is tried again.
     pub(super) fn unlinked(&mut self, peer: PeerId) {
         self.inbox.author_suspected(peer);

@@ -737,7 +737,9 @@ impl Node {
         state.left.remove(&peer.id);
         self.member_proved(room, id, &peer, claim, now);
         self.streams_linked(room, peer.id, id, peer.instance, proof, now);
-        if proof.answer {
+        // An answer that was not asked for is one to an earlier stay of this node in the room, which the peer sees end.
+        let proved = self.rooms.get(&room).is_some_and(|state| state.streams.has_proved_to(peer.id, id));
+        if proof.answer || !proved {
             self.send_proof(room, peer.id, false, now);
         }
         self.check_joined(room, now);
