@@ -335,8 +335,9 @@ impl Node {
             joined_s: state.joined_s(now),
             claims: Bounded::truncated([claim.bytes().clone()]),
         };
-        // Members that proved themselves before there was a claim to answer with.
-        let unanswered: Vec<PeerId> = match state.claim.replace(claim) {
+        // Members that proved themselves while there was no claim to answer with, or one that had ended.
+        let before = state.claim.replace(claim);
+        let unanswered: Vec<PeerId> = match before.filter(|old| old.expiry_ms() > issued) {
             Some(_) => Vec::new(),
             None => state
                 .members
@@ -684,7 +685,10 @@ impl Node {
             return;
         };
         let Some(state) = self.rooms.get(&room) else { return };
-        let Some(claim) = state.claim.as_ref() else { return };
+        // Who was cut off for long has one that ended, which proves nothing to anybody: the proof follows with the next one.
+        let tolerance = self.config.routing.clock_tolerance.as_millis() as u64;
+        let lasts = |claim: &&Claim| claim.expiry_ms().saturating_add(tolerance) >= self.unix_ms;
+        let Some(claim) = state.claim.as_ref().filter(lasts) else { return };
         let signature = RoomProof::signature(
             &state.key,
             &binding,
