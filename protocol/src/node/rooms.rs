@@ -72,13 +72,13 @@ impl Room {
         self.full.len() > took.count()
     }
 
-    /// The claims that a publish names as known: all that last, so that the renewal of one that ends soon comes; but once not
-    /// those of members whose homes deny them, so that the newest comes.
+    /// The claims that a publish names as known: all that last, so that the renewal of one that ends soon comes; but after an
+    /// outage once not those of members whose homes deny them, so that the newest comes.
     fn known_claims(&mut self, unix_ms: u64) -> Vec<u64> {
         let mut known = Vec::new();
         for member in self.members.values_mut() {
             if member.is_to_be_sought() {
-                member.sought = true;
+                member.cut_off = false;
             } else if member.claim.is_current(unix_ms, Duration::ZERO) {
                 known.push(member.claim.mark());
             }
@@ -143,8 +143,9 @@ pub(super) struct Member {
     pub(super) failed: bool,
     /// Homes of its claim that said themselves that it is not there.
     denied: BTreeSet<PeerId>,
-    /// Whether a publish asked for its newest claim since then.
-    sought: bool,
+    /// It was unlinked when this node came back from an outage, which may have been its own, too: if its homes deny it, the
+    /// next publish asks for its newest claim.
+    cut_off: bool,
     /// What it says of itself.
     pub(super) said: Said,
 }
@@ -162,7 +163,7 @@ impl Member {
             tries: 0,
             failed: false,
             denied: BTreeSet::new(),
-            sought: false,
+            cut_off: false,
             said: Said::default(),
         }
     }
@@ -171,7 +172,7 @@ impl Member {
     fn renew(&mut self, claim: Claim) {
         self.claim = claim;
         self.failed = false;
-        self.forget_denials();
+        self.denied.clear();
     }
 
     /// A home of its claim said that it is not there.
@@ -179,9 +180,9 @@ impl Member {
         self.denied.insert(home);
     }
 
-    /// Its homes are worth asking again; whether one had denied it.
+    /// This node is back from an outage: its homes are worth asking again; whether one had denied it.
     pub(super) fn forget_denials(&mut self) -> bool {
-        self.sought = false;
+        self.cut_off = true;
         !core::mem::take(&mut self.denied).is_empty()
     }
 
@@ -200,11 +201,11 @@ impl Member {
         homes.iter().filter(|home| self.denied.contains(home)).count() >= homes.len().min(2)
     }
 
-    /// Whether its homes deny it, and the holders of its claim were not asked since. Its homes may have been wrong: in an
-    /// outage that cut off both ends it comes back to them later, or has two links to one of them for a moment, and then a
-    /// newer claim with the same homes is all that says so.
+    /// Whether its homes deny it after an outage, and the holders of its claim were not asked since. Its homes may have been
+    /// wrong: it comes back to them later, or has two links to one of them for a moment, and then a newer claim with the same
+    /// homes is all that says so.
     fn is_to_be_sought(&self) -> bool {
-        self.link.is_none() && !self.sought && self.is_denied()
+        self.cut_off && self.link.is_none() && self.is_denied()
     }
 }
 
@@ -767,7 +768,7 @@ impl Node {
         member.instance = Some(peer.instance);
         member.present = true;
         member.tries = 0;
-        member.failed = false;
+        (member.failed, member.cut_off) = (false, false);
         if newly {
             member.present_since = Some(now);
             state.fresh.insert(peer.id);
@@ -832,7 +833,7 @@ impl Node {
         let Some(state) = self.rooms.get_mut(&room) else { return };
         for peer in seen {
             if let Some(member) = state.members.get_mut(peer).filter(|member| member.link.is_none()) {
-                member.forget_denials();
+                member.denied.clear();
                 self.timers.set_earlier(Timer::Connect(room, *peer), now + Duration::from_secs(1));
             }
         }
