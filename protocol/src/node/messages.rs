@@ -422,10 +422,10 @@ impl Node {
         }
         let payload =
             if header.sealed { self.unsealed(&header, &message.body) } else { Some(message.body.clone()) };
-        let Some(payload) = payload else { return Err(Counter::RoomMessagesInvalid) };
+        let payload = payload.ok_or(Counter::RoomMessagesInvalid)?;
         let directed = !header.recipients.is_empty();
         let delivery = Delivery { room, from: header.author, id: message_id, directed, payload };
-        let Some(state) = self.rooms.get_mut(&room) else { return Err(Counter::RoomMessagesForeign) };
+        let state = self.rooms.get_mut(&room).ok_or(Counter::RoomMessagesForeign)?;
         let bytes = message.header.len().saturating_add(message.body.len());
         let accepted = state.streams.inbox.accept(Position::from(&header), message_id, bytes, delivery, now);
         let fate = match accepted.outcome {
@@ -531,9 +531,7 @@ impl Node {
 
     pub(super) fn handle_announce(&mut self, id: LinkId, announce: &Announce, now: Instant) -> Fate {
         let peer = self.member_on(id, announce.room)?;
-        let Some(state) = self.rooms.get_mut(&announce.room) else {
-            return Err(Counter::RoomMessagesForeign);
-        };
+        let state = self.rooms.get_mut(&announce.room).ok_or(Counter::RoomMessagesForeign)?;
         let streams = &mut state.streams;
         let unseen: Vec<MessageId> = announce
             .messages
@@ -548,7 +546,7 @@ impl Node {
 
     pub(super) fn handle_pull(&mut self, id: LinkId, pull: &Pull, now: Instant) -> Fate {
         let peer = self.member_on(id, pull.room)?;
-        let Some(state) = self.rooms.get(&pull.room) else { return Err(Counter::RoomMessagesForeign) };
+        let state = self.rooms.get(&pull.room).ok_or(Counter::RoomMessagesForeign)?;
         let streams = &state.streams;
         let kept = |id: &MessageId| streams.held.get(id).or_else(|| streams.outbox.retained().get(id));
         let found: Vec<(MessageId, RoomMessage)> = pull
@@ -564,7 +562,7 @@ impl Node {
     /// What a member lacks by its marks, of own messages and of signed ones of others.
     pub(super) fn handle_marks(&mut self, id: LinkId, marks: &StreamMarks, now: Instant) -> Fate {
         let peer = self.member_on(id, marks.room)?;
-        let Some(state) = self.rooms.get_mut(&marks.room) else { return Err(Counter::RoomMessagesForeign) };
+        let state = self.rooms.get_mut(&marks.room).ok_or(Counter::RoomMessagesForeign)?;
         let streams = &mut state.streams;
         if !streams.repairs.answer(peer, now) {
             return Err(Counter::RequestsLimited);

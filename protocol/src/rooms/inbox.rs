@@ -1,10 +1,11 @@
 //! The messages of others in one room: each delivered once, in the order of its stream, and the missing ones counted.
 //!
 //! A message comes here after its authorship is certain and its author is known as a member. It counts once its author
-//! has proved itself to this node, which says where its streams start; what comes before that may have been delivered to
-//! an earlier run of this node, and what is after that start comes again. What comes too early is held, under bounds. A gap is repaired from outside; it is given up `gap_timeout` after it showed, after the last
-//! arrival that moved its stream, and after its author was linked or left, whichever is last. While an author is
-//! suspected (its link is lost, and it is tried again) its gaps wait, since the author itself repairs them best.
+//! has proved itself to this node, which says where its streams start; what comes before that may have been delivered
+//! to an earlier run of this node, and what is after that start comes again. What comes too early is held, under
+//! bounds. A gap is repaired from outside; it is given up `gap_timeout` after it showed, after the last arrival that
+//! moved its stream, and after its author was linked or left, whichever is last. While an author is suspected (its
+//! link is lost, and it is tried again) its gaps wait, since the author itself repairs them best.
 
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;

@@ -23,11 +23,12 @@
 //! repaired by the time the next one arrives is not counted.
 //!
 //! # Where a stream starts
-//! A member's proof says where its streams towards the receiver stand. The first proof of an instance is the *baseline*:
-//! earlier messages were not for this receiver, and any stream that it does not list starts after it, at the start of a
-//! generation. Before it no message of that instance counts, whoever brings it: an earlier run of the receiver may have
-//! delivered it, and what is at or after the baseline the author sends again. In later proofs the same numbers say what
-//! must have arrived by then, which shows losses at a stream's end, too. Both ends' marks (how far each has received) then let the author send again exactly what is missing.
+//! A member's proof says where its streams towards the receiver stand. The first proof of an instance is the
+//! *baseline*: earlier messages were not for this receiver, and any stream that it does not list starts after it, at
+//! the start of a generation. Before it no message of that instance counts, whoever brings it: an earlier run of the
+//! receiver may have delivered it, and what is at or after the baseline the author sends again. In later proofs the
+//! same numbers say what must have arrived by then, which shows losses at a stream's end, too. Both ends' marks (how
+//! far each has received) then let the author send again exactly what is missing.
 //!
 //! # Forwarding
 //! The author's own links are the tree of depth one: in a full mesh each message crosses one link per recipient. What

@@ -41,6 +41,16 @@ fn vouch(world: &mut World, insider: &mut Intruder, author: &Persona) {
     insider.say(world, &Message::RoomClaims(news));
 }
 
+/// The victim crashes, returns without a memory of streams, and joins again.
+fn restart(world: &mut World) {
+    world.sim.crash(S, Crash::Process);
+    world.pass(secs(1));
+    world.sim.restart(S, true);
+    world.join(S, 1);
+    world.pass(secs(20));
+    world.forget();
+}
+
 fn told_messages(world: &mut World, node: NodeIndex) -> Vec<String> {
     let told = world.told(node);
     let text = |event: &Event| {
@@ -178,12 +188,7 @@ fn a15_replay_after_1_s_31_s_and_a_restart() {
     assert_eq!(told_messages(&mut world, S), ["once"]);
     assert_eq!(world.count(S, "room_messages_duplicate"), duplicates + 2);
     // The receiver restarts without a memory of streams; the author is linked again, and said where its streams stand.
-    world.sim.crash(S, Crash::Process);
-    world.pass(secs(1));
-    world.sim.restart(S, true);
-    world.join(S, 1);
-    world.pass(secs(20));
-    world.forget();
+    restart(&mut world);
     let me = insider.me.clone();
     let mut again = Intruder::dial(&mut world, S, me);
     let mut proof = again.proof(&world, 1);
@@ -201,12 +206,7 @@ fn a15_what_the_former_run_had_is_forwarded_to_the_new_one() {
     let (first, second) = (author.message(&world, 1, 0, "first"), author.message(&world, 1, 1, "second"));
     insider.say(&mut world, &Message::RoomMessage(first.clone()));
     assert_eq!(told_messages(&mut world, S), ["first"]);
-    world.sim.crash(S, Crash::Process);
-    world.pass(secs(1));
-    world.sim.restart(S, true);
-    world.join(S, 1);
-    world.pass(secs(20));
-    world.forget();
+    restart(&mut world);
     // The new run knows the author by its claim, and messages of it by others, before it hears from the author itself.
     let mut insider = Intruder::dial(&mut world, S, insider.me.clone());
     insider.enter(&mut world, 1);
